@@ -1,0 +1,387 @@
+"""NumPy kernels on arrays, same functions and layouts as `generic` without its `xp`, in tiles that stay in cache.
+
+Images, or rows of a matrix, are shared out to one thread per core (MINIGRAD_NUM_THREADS); sums run in a fixed order.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from . import generic
+from .generic import Array, Padding, Pair, out_hw
+
+_TILE = 1 << 18  # elements of a scratch buffer: about one core's L2 cache in single precision
+_LANE = 1024  # elements of a row in elementwise work: long enough to hide NumPy's cost per inner loop
+_GEMM = 1 << 19  # OpenBLAS splits products of more multiplications among threads of its own
+
+
+def _half_as_single(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy has no fast arithmetic in half precision, and sums need more of it: run in single, round once."""
+
+    @functools.wraps(kernel)
+    def wrapped(*args: Any) -> Any:
+        if not any(isinstance(a, np.ndarray) and a.dtype == np.float16 for a in args):
+            return kernel(*args)
+        y = kernel(*(a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args))
+        return tuple(a.astype(np.float16) for a in y) if isinstance(y, tuple) else y.astype(np.float16)
+
+    return wrapped
+
+
+# ---- convolution and its two transposes
+
+
+@_half_as_single
+def conv2d(
+    x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
+) -> Array:
+    """Cross-correlation: x (N,H,W,C), w (O,kh,kw,C/groups) -> (N,OH,OW,O)."""
+    if groups > 1:
+        pairs = zip(np.split(x, groups, -1), np.split(w, groups), strict=True)
+        return np.concatenate([conv2d(a, b, stride, padding, dilation) for a, b in pairs], -1)
+    o, kh, kw, _ = w.shape
+    hw = out_hw(x.shape[1:3], (kh, kw), stride, padding, dilation)
+    y = np.empty((x.shape[0], *hw, o), x.dtype)
+    taps = np.ascontiguousarray(w.reshape(o, -1).T)
+
+    def work(images: slice) -> None:
+        for where, patches in _patches(x[images], (kh, kw), hw, stride, padding, dilation):
+            _matmul(patches, taps, y[images][where].reshape(-1, o))
+
+    _share(work, x.shape[0], y.size * taps.shape[0])
+    return y
+
+
+@_half_as_single
+def conv2d_input(
+    ct: Array, w: Array, hw: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
+) -> Array:
+    """Transpose of conv2d in x: ct (N,OH,OW,O) -> (N,H,W,C)."""
+    if groups > 1:
+        pairs = zip(np.split(ct, groups, -1), np.split(w, groups), strict=True)
+        return np.concatenate([conv2d_input(a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
+    o, kh, kw, c = w.shape
+    (top, bottom), (left, right) = padding
+    reach = (kh - 1) * dilation[0], (kw - 1) * dilation[1]
+    if stride == (1, 1) and max(top, bottom) <= reach[0] and max(left, right) <= reach[1]:
+        around = (reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right)
+        return conv2d(ct, w[:, ::-1, ::-1].transpose(3, 1, 2, 0), stride, around, dilation)
+
+    n, oh, ow, _ = ct.shape
+    dx = np.empty((n, *hw, c), ct.dtype)
+    taps = np.ascontiguousarray(w.reshape(o, -1))
+
+    def work(images: slice) -> None:
+        source, target = ct[images], dx[images]
+        step = max(1, _TILE // (oh * ow * kh * kw * c))
+        patches = np.empty((step, oh, ow, kh, kw, c), ct.dtype)
+        padded = np.empty((step, hw[0] + top + bottom, hw[1] + left + right, c), ct.dtype)
+        for tile in _tiles(len(source), step):
+            count = tile.stop - tile.start
+            _matmul(source[tile].reshape(-1, o), taps, patches[:count].reshape(-1, kh * kw * c))
+            padded[:] = 0
+            for i, j, rows, cols in generic.taps((kh, kw), (oh, ow), stride, dilation):
+                padded[:count, rows, cols] += patches[:count, :, :, i, j]
+            target[tile] = padded[:count, top : top + hw[0], left : left + hw[1]]
+
+    _share(work, n, ct.size * taps.shape[1])
+    return dx
+
+
+@_half_as_single
+def conv2d_filter(
+    x: Array,
+    ct: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Transpose of conv2d in w: x (N,H,W,C), ct (N,OH,OW,O) -> (O,kh,kw,C/groups)."""
+    if groups > 1:
+        pairs = zip(np.split(x, groups, -1), np.split(ct, groups, -1), strict=True)
+        return np.concatenate([conv2d_filter(a, b, kernel, stride, padding, dilation) for a, b in pairs])
+    n, oh, ow, o = ct.shape
+    taps = kernel[0] * kernel[1] * x.shape[3]
+
+    def work(images: slice) -> Array:
+        total = np.zeros((taps, o), x.dtype)
+        for where, patches in _patches(x[images], kernel, (oh, ow), stride, padding, dilation):
+            total += _matmul_transposed(patches, ct[images][where].reshape(-1, o))
+        return total
+
+    parts = _share(work, n, ct.size * taps)
+    dw = functools.reduce(np.add, parts, np.zeros((taps, o), x.dtype))
+    return np.ascontiguousarray(dw.T).reshape(o, *kernel, x.shape[3])
+
+
+def _patches(
+    x: Array, kernel: Pair, hw: Pair, stride: Pair, padding: Padding, dilation: Pair
+) -> Iterator[tuple[tuple[slice, slice], Array]]:
+    """Tiles of the patch matrix, each with the (images, output rows) it stands for; the next overwrites the last."""
+    n, h, w, c = x.shape
+    (oh, ow), (kh, kw), (top, left) = hw, kernel, (padding[0][0], padding[1][0])
+    width = kh * kw * c
+    if kernel == (1, 1) and not any(sum(padding, ())):
+        for tile in _tiles(n, max(1, _TILE // (oh * ow * width))):
+            yield (tile, slice(0, oh)), x[tile, :: stride[0], :: stride[1]].reshape(-1, c)
+        return
+    step = min(n, max(1, _TILE // (oh * ow * width)))
+    deep = oh if step > 1 else min(oh, max(1, _TILE // (ow * width)))
+    padded = np.zeros((step, h + sum(padding[0]), w + sum(padding[1]), c), x.dtype)
+    image, row, col, channel = padded.strides
+    strides = (image, row * stride[0], col * stride[1], row * dilation[0], col * dilation[1], channel)
+    windows = np.lib.stride_tricks.as_strided(padded, (step, oh, ow, kh, kw, c), strides)
+    patches = np.empty((step, deep, ow, kh, kw, c), x.dtype)
+    for tile in _tiles(n, step):
+        count = tile.stop - tile.start
+        padded[:count, top : top + h, left : left + w] = x[tile]
+        for rows in _tiles(oh, deep):
+            filled = patches[:count, : rows.stop - rows.start]
+            filled[:] = windows[:count, rows]
+            yield (tile, rows), filled.reshape(-1, width)
+
+
+def _matmul(a: Array, b: Array, out: Array) -> None:
+    """a @ b for a tall `a`, as a stack of products that OpenBLAS leaves on the calling thread, if they can be tall."""
+    rows = _GEMM // max(b.size, 1)
+    cut = len(a) // rows * rows if rows >= 32 else 0
+    if cut:
+        np.matmul(a[:cut].reshape(-1, rows, a.shape[1]), b, out=out[:cut].reshape(-1, rows, b.shape[1]))
+    if cut < len(a):
+        np.matmul(a[cut:], b, out=out[cut:])
+
+
+def _matmul_transposed(a: Array, b: Array) -> Array:
+    """a.T @ b for tall `a` and `b`, likewise."""
+    rows = _GEMM // max(a.shape[1] * b.shape[1], 1)
+    cut = len(a) // rows * rows if rows >= 32 else 0
+    if not cut:
+        return a.T @ b
+    stack = a[:cut].reshape(-1, rows, a.shape[1]).transpose(0, 2, 1) @ b[:cut].reshape(-1, rows, b.shape[1])
+    return stack.sum(0) + a[cut:].T @ b[cut:]
+
+
+# ---- pooling
+
+
+def _by_image(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The generic kernel on a few images at a time; its array arguments all begin with the images."""
+
+    @functools.wraps(kernel)
+    def tiled(*args: Any) -> Array:
+        n, cost = len(args[0]), max(a.size for a in args if isinstance(a, np.ndarray))
+
+        def work(images: slice) -> list[Array]:
+            mine = [a[images] if isinstance(a, np.ndarray) else a for a in args]
+            tiles = _tiles(images.stop - images.start, step)
+            return [kernel(np, *(a[t] if isinstance(a, np.ndarray) else a for a in mine)) for t in tiles]
+
+        step = max(1, _TILE // 4 * n // max(cost, 1))
+        return np.concatenate([y for part in _share(work, n, cost) for y in part]) if n else kernel(np, *args)
+
+    return tiled
+
+
+pool_index = _by_image(generic.pool_index)
+pool_gather = _by_image(generic.pool_gather)
+pool_scatter = _by_image(generic.pool_scatter)
+window_sum = functools.partial(generic.window_sum, np)  # tiling it was measured slower
+window_spread = _by_image(generic.window_spread)
+
+
+# ---- batch normalisation over all axes but the last
+
+
+@_half_as_single
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
+    """(y, xhat, mean, rstd) with the biased variance."""
+    c, pixels = x.shape[-1], x.size // max(x.shape[-1], 1)
+    rows = _lanes(x)
+    y, xhat = np.empty_like(rows), np.empty_like(rows)
+    tiles = _lane_tiles(rows)
+    counts = np.array([(t.stop - t.start) * rows.shape[1] // c for t in tiles], np.float64)[:, None]
+    means, squares = np.zeros((2, len(tiles), c))
+
+    def moments(part: slice) -> None:
+        scratch = np.empty_like(rows[tiles[0]])
+        for k in range(part.start, part.stop):
+            tile, d = rows[tiles[k]], scratch[: tiles[k].stop - tiles[k].start]
+            mean = (_fold(tile, c) / counts[k]).astype(x.dtype)
+            np.subtract(tile, _repeat(mean, rows), out=d)
+            error = _fold(d, c) / counts[k]  # of the mean: single precision loses digits when it is large
+            np.multiply(d, d, out=d)
+            means[k] = mean + error
+            squares[k] = _fold(d, c) - counts[k] * error**2
+
+    # Within a tile the mean comes first, then the deviations from it; tiles combine as in Chan, Golub, LeVeque 1979.
+    _share(moments, len(tiles), x.size)
+    mean = (counts * means).sum(0) / max(pixels, 1)
+    var = (squares + counts * (means - mean) ** 2).sum(0) / max(pixels, 1)
+    rstd = (var + eps) ** -0.5
+    centre, scale, a, b = (_repeat(v.astype(x.dtype), rows) for v in (mean, rstd, gamma, beta))
+
+    def normalise(part: slice) -> None:
+        for t in tiles[part]:
+            np.subtract(rows[t], centre, out=xhat[t])
+            np.multiply(xhat[t], scale, out=xhat[t])
+            np.multiply(xhat[t], a, out=y[t])
+            np.add(y[t], b, out=y[t])
+
+    _share(normalise, len(tiles), x.size)
+    return y.reshape(x.shape), xhat.reshape(x.shape), mean.astype(x.dtype), rstd.astype(x.dtype)
+
+
+@_half_as_single
+def batch_norm_tangent(
+    dx: Array | None, dgamma: Array | None, dbeta: Array | None, xhat: Array, rstd: Array, gamma: Array
+) -> Array:
+    """Change of y for changes of x, gamma and beta; None is zero."""
+    c, pixels = xhat.shape[-1], max(xhat.size // max(xhat.shape[-1], 1), 1)
+    scale = gamma * rstd
+    along = np.zeros(c) if dgamma is None else dgamma
+    level = np.zeros(c) if dbeta is None else dbeta
+    if dx is not None:
+        sum_dx, sum_product = _moments(dx, xhat)
+        along = along - scale * sum_product / pixels
+        level = level - scale * sum_dx / pixels
+    return _affine(None if dx is None else (dx, scale), xhat, along, level)
+
+
+@_half_as_single
+def batch_norm_transpose(ct: Array, xhat: Array, rstd: Array, gamma: Array) -> tuple[Array, Array, Array]:
+    """(dx, dgamma, dbeta) for the cotangent of y."""
+    pixels = max(xhat.size // max(xhat.shape[-1], 1), 1)
+    dbeta, dgamma = _moments(ct, xhat)
+    scale = gamma * rstd
+    dx = _affine((ct, scale), xhat, -scale * dgamma / pixels, -scale * dbeta / pixels)
+    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype)
+
+
+def _moments(u: Array, xhat: Array) -> tuple[Array, Array]:
+    """Per-channel sums of u and of xhat * u, in double."""
+    c, a, b = u.shape[-1], _lanes(u), _lanes(xhat)
+    tiles = _lane_tiles(a)
+    sums = np.zeros((2, len(tiles), c))
+
+    def work(part: slice) -> None:
+        scratch = np.empty_like(a[tiles[0]])
+        for k in range(part.start, part.stop):
+            product = np.multiply(a[tiles[k]], b[tiles[k]], out=scratch[: tiles[k].stop - tiles[k].start])
+            sums[0, k] = _fold(a[tiles[k]], c)
+            sums[1, k] = _fold(product, c)
+
+    _share(work, len(tiles), u.size)
+    total = sums.sum(1)
+    return total[0], total[1]
+
+
+def _affine(scaled: tuple[Array, Array] | None, xhat: Array, along: Array, level: Array) -> Array:
+    """u * scale + xhat * along + level, with per-channel coefficients; `scaled` is (u, scale) or None."""
+    rows = _lanes(xhat)
+    y = np.empty_like(rows)
+    tiles = _lane_tiles(rows)
+    b, c = (_repeat(v.astype(xhat.dtype), rows) for v in (along, level))
+    u, a = (None, b) if scaled is None else (_lanes(scaled[0]), _repeat(scaled[1].astype(xhat.dtype), rows))
+
+    def work(part: slice) -> None:
+        scratch = np.empty_like(rows[tiles[0]])
+        for t in tiles[part]:
+            np.multiply(rows[t], b, out=y[t])
+            np.add(y[t], c, out=y[t])
+            if u is not None:
+                np.add(y[t], np.multiply(u[t], a, out=scratch[: t.stop - t.start]), out=y[t])
+
+    _share(work, len(tiles), xhat.size)
+    return y.reshape(xhat.shape)
+
+
+def _lanes(x: Array) -> Array:
+    """x as rows of several pixels each: a row of one pixel's few channels is too short for NumPy's inner loop."""
+    c = max(x.shape[-1], 1)
+    pixels, lane = x.size // c, 1
+    while lane * c < _LANE and pixels and pixels % (2 * lane) == 0:
+        lane *= 2
+    return np.ascontiguousarray(x).reshape(pixels // lane, lane * x.shape[-1])
+
+
+def _lane_tiles(rows: Array) -> list[slice]:
+    return list(_tiles(len(rows), max(1, _TILE // 2 // max(rows.shape[1], 1))))
+
+
+def _repeat(v: Array, rows: Array) -> Array:
+    """A per-channel vector, repeated to the length of a row of lanes."""
+    return np.tile(v, rows.shape[1] // max(len(v), 1))
+
+
+def _fold(tile: Array, c: int) -> Array:
+    """Per-channel sum of a few rows of lanes, in double."""
+    return np.add.reduce(tile, axis=0).reshape(-1, c).sum(0, dtype=np.float64)
+
+
+# ---- rectifier
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0); NaN stays NaN."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty_like(flat)
+    _share(lambda part: np.maximum(flat[part], 0, out=y[part]), flat.size, flat.size)
+    return y.reshape(x.shape)
+
+
+def relu_mask(t: Array, y: Array) -> Array:
+    """t where y > 0, else 0: tangent and transpose of relu."""
+    # np.where is ten times slower, and a product with the mask would turn a masked inf into NaN.
+    bits = np.dtype(f"i{t.itemsize}")
+    source, gate = np.ascontiguousarray(t).reshape(-1).view(bits), np.ascontiguousarray(y).reshape(-1)
+    out = np.empty_like(source)
+
+    def work(part: slice) -> None:
+        step = min(_TILE // 2, part.stop - part.start)
+        positive, mask = np.empty(step, bool), np.empty(step, bits)
+        for tile in _tiles(part.stop - part.start, step):
+            here, count = slice(part.start + tile.start, part.start + tile.stop), tile.stop - tile.start
+            np.greater(gate[here], 0, out=positive[:count])
+            np.negative(positive[:count].view(np.int8), out=mask[:count])
+            np.bitwise_and(source[here], mask[:count], out=out[here])
+
+    _share(work, source.size, source.size)
+    return out.view(t.dtype).reshape(t.shape)
+
+
+# ---- sharing out
+
+
+def _tiles(n: int, step: int) -> Iterator[slice]:
+    return (slice(i, min(i + step, n)) for i in range(0, n, max(step, 1)))
+
+
+def _share(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]:
+    """work(part) for consecutive parts of range(n), one to a thread; results in order."""
+    count = min(n, workers()) if cost >= _TILE else min(n, 1)
+    parts = [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
+    others = [_pool().submit(work, part) for part in parts[1:]]
+    return [work(part) for part in parts[:1]] + [other.result() for other in others]
+
+
+@functools.cache
+def workers() -> int:
+    """How many threads share the work: MINIGRAD_NUM_THREADS, or the cores this process may use."""
+    if os.environ.get("MINIGRAD_NUM_THREADS"):
+        return max(1, int(os.environ["MINIGRAD_NUM_THREADS"]))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, workers() - 1), "minigrad")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

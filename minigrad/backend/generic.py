@@ -1,0 +1,239 @@
+"""Reference kernels on arrays: NHWC data, OHWI filters, any NumPy-like namespace `xp` as first argument.
+
+Written to be obviously right: each kernel is a sum over the taps of its window. The fast ones are tested against these.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+Array = Any
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+
+
+# ---- convolution and its two transposes
+
+
+def conv2d(
+    xp: Any, x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
+) -> Array:
+    """Cross-correlation: x (N,H,W,C), w (O,kh,kw,C/groups) -> (N,OH,OW,O)."""
+    if groups > 1:
+        pairs = zip(xp.split(x, groups, -1), xp.split(w, groups, 0), strict=True)
+        return xp.concatenate([conv2d(xp, a, b, stride, padding, dilation) for a, b in pairs], -1)
+    hw = out_hw(x.shape[1:3], w.shape[1:3], stride, padding, dilation)
+    padded, wide = _pad(xp, _widen(xp, x), padding), _widen(xp, w)
+    y = xp.zeros((x.shape[0], *hw, w.shape[0]), padded.dtype)
+    for i, j, rows, cols in taps(w.shape[1:3], hw, stride, dilation):
+        y += xp.matmul(padded[:, rows, cols], wide[:, i, j].T)
+    return y.astype(x.dtype)
+
+
+def conv2d_input(
+    xp: Any,
+    ct: Array,
+    w: Array,
+    hw: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Transpose of conv2d in x: ct (N,OH,OW,O) -> (N,H,W,C)."""
+    if groups > 1:
+        pairs = zip(xp.split(ct, groups, -1), xp.split(w, groups, 0), strict=True)
+        return xp.concatenate([conv2d_input(xp, a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
+    ct_wide, wide = _widen(xp, ct), _widen(xp, w)
+    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), w.shape[3]), ct_wide.dtype)
+    for i, j, rows, cols in taps(w.shape[1:3], ct.shape[1:3], stride, dilation):
+        dx[:, rows, cols] += xp.matmul(ct_wide, wide[:, i, j])
+    return _crop(dx, hw, padding).astype(ct.dtype, order="C")
+
+
+def conv2d_filter(
+    xp: Any,
+    x: Array,
+    ct: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Transpose of conv2d in w: x (N,H,W,C), ct (N,OH,OW,O) -> (O,kh,kw,C/groups)."""
+    if groups > 1:
+        pairs = zip(xp.split(x, groups, -1), xp.split(ct, groups, -1), strict=True)
+        return xp.concatenate(
+            [conv2d_filter(xp, a, b, kernel, stride, padding, dilation) for a, b in pairs], 0
+        )
+    padded, ct_wide = _pad(xp, _widen(xp, x), padding), _widen(xp, ct)
+    dw = xp.zeros((ct.shape[3], *kernel, x.shape[3]), padded.dtype)
+    for i, j, rows, cols in taps(kernel, ct.shape[1:3], stride, dilation):
+        dw[:, i, j] = xp.tensordot(ct_wide, padded[:, rows, cols], axes=((0, 1, 2), (0, 1, 2)))
+    return dw.astype(x.dtype)
+
+
+# ---- pooling; padding must be smaller than the window
+
+
+def pool_index(xp: Any, x: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
+    """Offset i*kw+j of the first maximum of each window; a NaN is a maximum, padding never is."""
+    hw = out_hw(x.shape[1:3], size, stride, padding)
+    padded = _pad(xp, x, padding, -xp.inf)
+    inside = _pad(xp, xp.ones((1, *x.shape[1:]), bool), padding, False)
+    cells = list(taps(size, hw, stride))
+    best = xp.full((x.shape[0], *hw, x.shape[3]), -xp.inf, x.dtype)
+    for _, _, rows, cols in cells:
+        best = xp.maximum(best, padded[:, rows, cols])  # keeps NaN
+    index = xp.zeros(best.shape, "uint8" if len(cells) <= 256 else "int32")
+    searching = xp.ones(best.shape, bool)
+    for k, (_, _, rows, cols) in enumerate(cells):
+        cell = xp.ascontiguousarray(padded[:, rows, cols])
+        hit = searching & inside[:, rows, cols] & ((cell == best) | xp.isnan(cell))
+        index += hit * index.dtype.type(k)
+        searching &= ~hit
+    return index
+
+
+def pool_gather(xp: Any, x: Array, index: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
+    """The cell of each window that `index` names: (N,H,W,C) -> (N,OH,OW,C)."""
+    (_, h, w, c), (n, oh, ow, _) = x.shape, index.shape
+    row = (xp.arange(oh) * stride[0] - padding[0][0])[:, None, None] + index // size[1]
+    col = (xp.arange(ow) * stride[1] - padding[1][0])[:, None] + index % size[1]
+    image = xp.arange(n)[:, None, None, None]
+    return xp.take(x.reshape(-1), ((image * h + row) * w + col) * c + xp.arange(c))
+
+
+def pool_scatter(
+    xp: Any, ct: Array, index: Array, hw: Pair, size: Pair, stride: Pair, padding: Padding
+) -> Array:
+    """Transpose of pool_gather: (N,OH,OW,C) -> (N,H,W,C)."""
+    wide = _widen(xp, ct)
+    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), ct.shape[3]), wide.dtype)
+    for i, j, rows, cols in taps(size, ct.shape[1:3], stride):
+        dx[:, rows, cols] += xp.where(index == i * size[1] + j, wide, 0)
+    return _crop(dx, hw, padding).astype(ct.dtype, order="C")
+
+
+def window_sum(xp: Any, x: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
+    """Sum over each window, padding counting as zero: (N,H,W,C) -> (N,OH,OW,C)."""
+    hw = out_hw(x.shape[1:3], size, stride, padding)
+    padded = _pad(xp, _widen(xp, x), padding)
+    y = xp.zeros((x.shape[0], *hw, x.shape[3]), padded.dtype)
+    for _, _, rows, cols in taps(size, hw, stride):
+        y += padded[:, rows, cols]
+    return y.astype(x.dtype)
+
+
+def window_spread(xp: Any, ct: Array, hw: Pair, size: Pair, stride: Pair, padding: Padding) -> Array:
+    """Transpose of window_sum: (N,OH,OW,C) -> (N,H,W,C)."""
+    wide = _widen(xp, ct)
+    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), ct.shape[3]), wide.dtype)
+    for _, _, rows, cols in taps(size, ct.shape[1:3], stride):
+        dx[:, rows, cols] += wide
+    return _crop(dx, hw, padding).astype(ct.dtype, order="C")
+
+
+# ---- batch normalisation over all axes but the last
+
+
+def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, ...]:
+    """(y, xhat, mean, rstd) with the biased variance."""
+    mean = _mean(xp, x)
+    deviation = x - mean
+    rstd = (_mean(xp, deviation * deviation) + eps) ** -0.5
+    xhat = deviation * rstd
+    y = xhat * gamma + beta
+    return tuple(a.astype(x.dtype, order="C") for a in (y, xhat, mean, rstd))
+
+
+def batch_norm_tangent(
+    xp: Any,
+    dx: Array | None,
+    dgamma: Array | None,
+    dbeta: Array | None,
+    xhat: Array,
+    rstd: Array,
+    gamma: Array,
+) -> Array:
+    """Change of y for changes of x, gamma and beta; None is zero."""
+    dy = xp.zeros(xhat.shape, xhat.dtype)
+    if dx is not None:
+        dy = dy + gamma * rstd * (dx - _mean(xp, dx) - xhat * _mean(xp, _widen(xp, xhat) * dx))
+    if dgamma is not None:
+        dy = dy + dgamma * xhat
+    if dbeta is not None:
+        dy = dy + dbeta
+    return dy.astype(xhat.dtype, order="C")
+
+
+def batch_norm_transpose(
+    xp: Any, ct: Array, xhat: Array, rstd: Array, gamma: Array
+) -> tuple[Array, Array, Array]:
+    """(dx, dgamma, dbeta) for the cotangent of y."""
+    dx = batch_norm_tangent(xp, ct, None, None, xhat, rstd, gamma)  # self-adjoint in x
+    axes = tuple(range(ct.ndim - 1))
+    dgamma = xp.sum(_widen(xp, xhat) * ct, axis=axes, dtype="float64")
+    dbeta = xp.sum(ct, axis=axes, dtype="float64")
+    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype)
+
+
+# ---- rectifier
+
+
+def relu(xp: Any, x: Array) -> Array:
+    """max(x, 0); NaN stays NaN."""
+    return xp.ascontiguousarray(xp.maximum(x, 0))
+
+
+def relu_mask(xp: Any, t: Array, y: Array) -> Array:
+    """t where y > 0, else 0: tangent and transpose of relu."""
+    return xp.ascontiguousarray(xp.where(y > 0, t, xp.zeros((), t.dtype)))
+
+
+# ---- helpers
+
+
+def out_hw(hw: Pair, size: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)) -> Pair:
+    """How many windows fit along each axis."""
+    (h, w), (kh, kw), (sh, sw), (dh, dw) = _padded_hw(hw, padding), size, stride, dilation
+    return (h - dh * (kh - 1) - 1) // sh + 1, (w - dw * (kw - 1) - 1) // sw + 1
+
+
+def taps(
+    size: Pair, hw: Pair, stride: Pair, dilation: Pair = (1, 1)
+) -> Iterator[tuple[int, int, slice, slice]]:
+    """For each cell (i, j) of the window: the rows and columns of padded input it meets as the window moves."""
+    for i in range(size[0]):
+        for j in range(size[1]):
+            top, left = i * dilation[0], j * dilation[1]
+            yield (
+                i,
+                j,
+                slice(top, top + (hw[0] - 1) * stride[0] + 1, stride[0]),
+                slice(left, left + (hw[1] - 1) * stride[1] + 1, stride[1]),
+            )
+
+
+def _padded_hw(hw: Pair, padding: Padding) -> Pair:
+    return hw[0] + sum(padding[0]), hw[1] + sum(padding[1])
+
+
+def _pad(xp: Any, x: Array, padding: Padding, value: float = 0) -> Array:
+    return xp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)
+
+
+def _crop(x: Array, hw: Pair, padding: Padding) -> Array:
+    (top, _), (left, _) = padding
+    return x[:, top : top + hw[0], left : left + hw[1]]
+
+
+def _widen(xp: Any, x: Array) -> Array:
+    """Half precision adds up in single."""
+    return x.astype(xp.promote_types(x.dtype, "float32"), copy=False)
+
+
+def _mean(xp: Any, x: Array) -> Array:
+    """Per-channel mean, added up in double; of nothing, zero."""
+    total = xp.sum(x, axis=tuple(range(x.ndim - 1)), dtype="float64")
+    return total * (x.shape[-1] / max(x.size, 1))

@@ -1,0 +1,173 @@
+"""How a primitive gets its derivative facts, and the four linear primitives the engine itself needs.
+
+One rule a fact: a nonlinear primitive has a jvp rule, a linear one a transpose, a bilinear one two transposes.
+Broadcasting and dtypes are put right here, once: a rule may return any shape and dtype that broadcasts.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from .core import Primitive, dtype_of, result_dtype, shape_of
+
+# ----- Nonlinear primitives: a jvp rule -----
+
+def defjvp(prim: Primitive, *rules: Callable | None) -> None:
+    """One rule an argument: `rule(t, ans, *args, **params)`, the part of ans's tangent that comes from tangent t.
+
+    None in place of a rule: the argument has no influence almost everywhere (a mask, an index).
+
+    >>> cube = Primitive("_doc_cube", lambda xp, x: x * x * x)
+    >>> defjvp(cube, lambda t, ans, x: t * 3 * x * x)
+    >>> from minigrad import jvp
+    >>> jvp(cube, (2.0,), (1.0,))[1]
+    np.float64(12.0)
+    """
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
+        ans = prim(*primals, **params)
+        total = None
+        for t, rule in zip(tangents, rules, strict=False):
+            if t is not None and rule is not None:
+                term = fit(rule(t, ans, *primals, **params), ans)
+                total = term if total is None else add(total, term)
+        return ans, total
+
+    prim.jvp = jvp
+
+
+def defpartial(prim: Primitive, *partials: Callable | None) -> None:
+    """For elementwise primitives: `partial(ans, *args)`, the derivative of each element in that argument."""
+    defjvp(prim, *[None if d is None else _times(d) for d in partials])
+
+
+def _times(partial: Callable) -> Callable:
+    return lambda t, ans, *args, **params: multiply(t, partial(ans, *args, **params))
+
+
+def defwhole(prim: Primitive, rule: Callable) -> None:
+    """One rule for value and tangent together: `rule(primals, tangents, **params) -> (ans, t)`.
+
+    For primitives whose tangent needs a residual that the value alone would not compute. The rule gets
+    residuals from other primitives, never from raw arrays: so they carry derivatives of their own.
+    """
+    prim.jvp = lambda primals, tangents, params: rule(primals, tangents, **params)
+
+
+def defzero(prim: Primitive) -> None:
+    """The derivative is zero wherever it exists: comparisons, sign, argmax, stop_gradient."""
+    prim.jvp = lambda primals, tangents, params: (prim(*primals, **params), None)
+
+
+# ----- Linear primitives: a transpose -----
+
+def deflinear(prim: Primitive, shape: Callable, *transposes: Callable | None, jvps: Sequence[Callable | None] = ()) -> None:
+    """`prim` is linear in each argument that has a transpose (multilinear, where several have one).
+
+    `transpose(ct, *args, **params)` is the cotangent of that argument; in `args` the linear argument itself is
+    only good for its shape and dtype. `shape(*args, **params)` is the shape of the result. The jvp follows:
+    the tangent takes the argument's place. `jvps` gives rules for arguments without a transpose.
+    """
+    prim.linear = tuple(frozenset([i]) for i, rule in enumerate(transposes) if rule is not None)
+    prim.shape = lambda args, params: shape(*args, **params)
+    prim.transpose = lambda ct, args, params, linear: [transposes[i](ct, *args, **params) for i in linear]  # type: ignore
+    rules = [_in_place_of(prim, i) if transpose else jvp
+             for i, (transpose, jvp) in enumerate(zip_longest(transposes, jvps))]
+    defjvp(prim, *rules)
+
+
+def _in_place_of(prim: Primitive, i: int) -> Callable:
+    return lambda t, ans, *args, **params: prim(*args[:i], t, *args[i + 1:], **params)
+
+
+def defjoint(prim: Primitive, shape: Callable, transpose: Callable, positions: Sequence[int] | None, jvp: Callable) -> None:
+    """`prim` is linear in the arguments at `positions` taken together (None: in all of them), as a sum is.
+
+    `transpose(ct, args, params, linear)` is the list of cotangents for the argument positions `linear`;
+    `shape(args, params)` and `jvp(primals, tangents, params) -> (ans, t)` are given in full.
+    """
+    prim.linear = (ALL if positions is None else frozenset(positions),)
+    prim.shape, prim.transpose, prim.jvp = shape, transpose, jvp
+
+
+ALL: frozenset[int] = frozenset([-1])
+
+
+# ----- The vector space of tangents: what the engine itself computes with -----
+
+def fit(t: Any, like: Any) -> Any:
+    """Tangent `t` in the shape and dtype of `like`, by broadcasting."""
+    if shape_of(t) != shape_of(like):
+        t = broadcast_to(t, shape=shape_of(like))
+    return t if dtype_of(t) == dtype_of(like) else astype(t, dtype=dtype_of(like))
+
+
+def unfit(ct: Any, like: Any) -> Any:
+    """The transpose of `fit`: cotangent `ct` summed to the shape of `like`, in its dtype."""
+    if shape_of(ct) != shape_of(like):
+        ct = sum_to(ct, shape=shape_of(like))
+    return ct if dtype_of(ct) == dtype_of(like) else astype(ct, dtype=dtype_of(like))
+
+
+def broadcast_shape(*args: Any, **params: Any) -> tuple[int, ...]:
+    shapes = {shape_of(a) for a in args}
+    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+
+
+def elementwise_flops(per_element: float) -> Callable:
+    return lambda args, outs, params: per_element * sum(_size(shape) for shape in outs)
+
+
+def input_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
+    """One operation for each element of the first argument: reductions and their kind."""
+    return _size(shape_of(args[0]))
+
+
+def no_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
+    return 0
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=int))
+
+
+def _impl_sum_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
+    return x.sum(axis=axes, keepdims=True).reshape(shape)[()]
+
+
+def _add_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
+    ans = add(*primals)
+    a, b = tangents
+    if a is None or b is None:
+        return ans, fit(b if a is None else a, ans)
+    return ans, fit(add(a, b), ans)
+
+
+def _astype_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
+    ans = astype(*primals, **params)
+    return ans, astype(tangents[0], **params) if dtype_of(ans).kind == "f" else None
+
+
+add = Primitive("add", lambda xp, x, y: xp.add(x, y), doc="x + y, with broadcasting")
+defjoint(add, lambda args, params: broadcast_shape(*args), lambda ct, args, params, linear: [ct] * len(linear), (0, 1), _add_jvp)
+
+multiply = Primitive("multiply", lambda xp, x, y: xp.multiply(x, y), doc="x y elementwise, with broadcasting")
+deflinear(multiply, broadcast_shape, lambda ct, x, y: multiply(ct, y), lambda ct, x, y: multiply(ct, x))
+
+broadcast_to = Primitive("broadcast_to", lambda xp, x, shape: xp.broadcast_to(x, shape), doc="x repeated to a larger shape")
+deflinear(broadcast_to, lambda x, shape: shape, lambda ct, x, shape: sum_to(ct, shape=shape_of(x)))
+
+sum_to = Primitive("sum_to", _impl_sum_to, doc="x summed over the axes that broadcasting to x's shape repeats")
+deflinear(sum_to, lambda x, shape: shape, lambda ct, x, shape: broadcast_to(ct, shape=shape_of(x)))
+
+astype = Primitive("astype", lambda xp, x, dtype: xp.asarray(x, dtype=dtype)[()], doc="x converted to a dtype")
+defjoint(astype, lambda args, params: shape_of(args[0]), lambda ct, args, params, linear: [astype(ct, dtype=dtype_of(args[0]))],
+         (0,), _astype_jvp)
+
+for _prim, _flops in ((add, elementwise_flops(1)), (multiply, elementwise_flops(1)), (broadcast_to, no_flops),
+                      (sum_to, input_flops), (astype, no_flops)):
+    _prim.flops = _flops
+

@@ -1,0 +1,274 @@
+"""Transformations built on `jvp` and `linearize`: gradients, Jacobians, Hessians and products with them.
+
+Each is a few lines, because a derivative is a linear map: reverse mode is its transpose, a Jacobian is the
+map applied to a basis, a Gauss-Newton product is J, then the loss's Hessian, then J's transpose.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .core import Primitive, aval_str, describe, is_float, namespace_of, shape_of
+from .forward import check_like, jvp
+from .linear import Aval, LinearMap, linearize
+from .ops.reduce import sum as _sum
+from .ops.shape import reshape, stack
+from .rules import defzero
+from .tree import Tree, tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+__all__ = ["ggn_vp", "grad", "hessian", "hvp", "jacfwd", "jacrev", "quadratic", "stop_gradient", "value_and_grad", "vjp"]
+
+
+def vjp(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
+    """Value of `f` and the function that pulls a cotangent back: y, f_vjp = vjp(f, x); (ct_x,) = f_vjp(ct).
+
+    `f_vjp(ct)` takes a tree like `y` and returns a tuple with one tree a primal, and may be called often.
+    With `has_aux`, `f` returns `(y, aux)` and the result is `(y, f_vjp, aux)`. Raises TypeError for primals
+    that are not floating point, ValueError for a cotangent that does not match `y`.
+
+    >>> import numpy as np
+    >>> y, f_vjp = vjp(np.sin, np.array([0.0]))
+    >>> f_vjp(np.array([2.0]))
+    (array([2.]),)
+    """
+    y, J, *aux = linearize(f, *primals, has_aux=has_aux)
+    return (y, lambda ct: tree_unflatten(J._in_tree, J.pull(J.check_cotangent(ct))), *aux)
+
+
+def grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The gradient of a scalar `f` with respect to argument `argnums` (a tuple of them for a sequence).
+
+    The result has the structure, shapes and dtypes of the argument; with `has_aux` it is `(gradient, aux)`.
+    Raises TypeError for an argument that is not floating point or an output that is no scalar.
+
+    >>> grad(lambda x: x ** 3)(2.0)
+    np.float64(12.0)
+    """
+    with_value = value_and_grad(f, argnums, has_aux)
+
+    def gradient(*args: Tree, **kwargs: Any) -> Tree:
+        value, g = with_value(*args, **kwargs)
+        return (g, value[1]) if has_aux else g
+
+    return _named(gradient, f, "grad")
+
+
+def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """Value and gradient of a scalar `f` in one pass each way: `(value, gradient)`, or `((value, aux), gradient)`.
+
+    Residuals are let go as the reverse pass walks over them. Arguments and errors are those of `grad`.
+
+    >>> value_and_grad(lambda x: x * x)(3.0)
+    (np.float64(9.0), np.float64(6.0))
+    """
+    many = not isinstance(argnums, int)
+    nums = tuple(argnums) if many else (argnums,)  # type: ignore[arg-type]
+
+    def gradient(*args: Tree, **kwargs: Any) -> tuple:
+        part, chosen = _partial("grad", f, nums, args, kwargs)
+        y, J, *aux = linearize(part, *chosen, has_aux=has_aux)
+        if not (isinstance(y, float) or getattr(y, "shape", None) == () and is_float(y)):
+            what = aval_str(y) if hasattr(y, "shape") else type(y).__name__
+            raise TypeError(f"grad: {describe(f)} returned {what}, but a gradient needs a scalar: "
+                            "sum or average the output, or use jacrev or vjp")
+        cts = tree_unflatten(J._in_tree, J.pull([_one(y)], consume=True))
+        return ((y, aux[0]) if has_aux else y), cts if many else cts[0]
+
+    return _named(gradient, f, "value_and_grad")
+
+
+def hvp(f: Callable, primals: Sequence[Tree], tangents: Sequence[Tree], mode: str = "fwd_over_rev") -> Tree:
+    """Hessian of a scalar `f` at `primals` times `tangents`; a tree like the primal, a tuple for several.
+
+    `mode` is outer_over_inner: "fwd_over_rev" is a jvp of the gradient, "rev_over_rev" the gradient of
+    ⟨∇f, v⟩, "rev_over_fwd" the gradient of the directional derivative. All three are the same number.
+
+    >>> import numpy as np
+    >>> hvp(lambda x: (x ** 3).sum(), (np.array([1.0, 2.0]),), (np.array([1.0, 1.0]),))
+    array([ 6., 12.])
+    """
+    primals, tangents = tuple(primals), tuple(tangents)
+    if len(primals) != len(tangents):
+        raise ValueError(f"hvp: {len(primals)} primals, but {len(tangents)} tangents")
+    nums = tuple(range(len(primals)))
+    if mode == "fwd_over_rev":
+        out = jvp(grad(f, nums), primals, tangents)[1]
+    elif mode == "rev_over_rev":
+        check_like("hvp", "tangent", "primal", tree_leaves(tangents), tree_leaves(primals), primals)
+        out = grad(lambda *x: _inner(grad(f, nums)(*x), tangents), nums)(*primals)
+    elif mode == "rev_over_fwd":
+        out = grad(lambda *x: jvp(f, x, tangents)[1], nums)(*primals)
+    else:
+        raise ValueError(f"hvp: unknown mode {mode!r}: use 'fwd_over_rev', 'rev_over_rev' or 'rev_over_fwd'")
+    return out[0] if len(out) == 1 else out
+
+
+def ggn_vp(predict: Callable, loss: Callable, w: Tree, v: Tree) -> Tree:
+    """Generalised Gauss-Newton product Jᵀ H J v, with J = predict'(w) and H the Hessian of `loss` at predict(w).
+
+    One primal pass, one jvp, one vjp. H is the loss's closed form where it has `loss.quadratic`. `v` and the
+    result are trees like `w`. (Schraudolph 2002, section 3.)
+
+    >>> import numpy as np
+    >>> ggn_vp(lambda w: 2 * w, lambda y: (y * y).sum(), np.array([5.0]), np.array([1.0]))
+    array([8.])
+    """
+    y, J = linearize(predict, w)
+    _, _, H = quadratic(loss, y)
+    return J.T(H(J(v)))
+
+
+def quadratic(loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
+    """Value, gradient and Hessian map of a scalar `loss` at `y`: `loss.quadratic(y)` if it has one, else by derivatives.
+
+    >>> import numpy as np
+    >>> value, g, H = quadratic(lambda y: (y ** 2).sum(), np.array([1.0, 3.0]))
+    >>> H(np.array([1.0, 0.0]))
+    array([2., 0.])
+    """
+    if hasattr(loss, "quadratic"):
+        return loss.quadratic(y)
+    (value, g), H = linearize(value_and_grad(loss), y)
+    return value, g, lambda v: H(v)[1]
+
+
+def jacfwd(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The Jacobian of `f` by forward sweeps, one for each element of the argument: best for tall Jacobians.
+
+    A leaf of the result has the output's shape followed by the argument's; trees give a tree (like the
+    output) of trees (like the argument). One linearization serves all sweeps.
+
+    >>> import numpy as np
+    >>> jacfwd(lambda x: x ** 2)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    def block(J: LinearMap, x_leaves: list, y_leaves: list) -> list[list]:
+        columns = [J.push(basis) for basis in _basis(x_leaves)]  # one list of output tangents an input element
+        rows = []
+        for j, y in enumerate(y_leaves):
+            row, start = [], 0
+            for x in x_leaves:
+                n = int(np.prod(shape_of(x), dtype=int))
+                part = stack([c[j] for c in columns[start:start + n]], axis=-1) if n else _empty(y, (0,))
+                row.append(reshape(part, shape_of(y) + shape_of(x)))
+                start += n
+            rows.append(row)
+        return rows
+
+    return _jacobian("jacfwd", f, argnums, has_aux, block)
+
+
+def jacrev(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The Jacobian of `f` by reverse sweeps, one for each element of the output: best for wide Jacobians.
+
+    Shapes and trees are those of `jacfwd`.
+
+    >>> import numpy as np
+    >>> jacrev(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    def block(J: LinearMap, x_leaves: list, y_leaves: list) -> list[list]:
+        rows_flat = [J.pull(basis) for basis in _basis(y_leaves)]  # one list of input cotangents an output element
+        rows, start = [], 0
+        for y in y_leaves:
+            n = int(np.prod(shape_of(y), dtype=int))
+            rows.append([reshape(stack([r[i] for r in rows_flat[start:start + n]]) if n else _empty(x, (0,)),
+                                 shape_of(y) + shape_of(x)) for i, x in enumerate(x_leaves)])
+            start += n
+        return rows
+
+    return _jacobian("jacrev", f, argnums, has_aux, block)
+
+
+def hessian(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+    """The Hessian of a scalar `f`: jacfwd of the gradient; a tree of trees, each leaf's shape twice.
+
+    >>> import numpy as np
+    >>> hessian(lambda x: x[0] * x[1])(np.array([1.0, 2.0]))
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    return jacfwd(grad(f, argnums, has_aux), argnums, has_aux)
+
+
+def stop_gradient(tree: Tree) -> Tree:
+    """`tree` with its leaves as constants: every derivative through them is zero.
+
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    return tree_map(_stop_gradient, tree)
+
+
+_stop_gradient = Primitive("stop_gradient", lambda xp, x: x, doc="x as a constant")
+defzero(_stop_gradient)
+
+
+# ----- Helpers -----
+
+def _partial(kind: str, f: Callable, nums: tuple[int, ...], args: tuple, kwargs: dict) -> tuple[Callable, list[Tree]]:
+    """`f` as a function of the chosen arguments only, and those arguments."""
+    if any(not -len(args) <= i < len(args) for i in nums):
+        raise ValueError(f"{kind}: argnums {nums if len(nums) > 1 else nums[0]} of {describe(f)}, "
+                         f"but it was called with {len(args)} arguments")
+
+    def part(*chosen: Tree) -> Tree:
+        full = list(args)
+        for i, x in zip(nums, chosen, strict=True):
+            full[i] = x
+        return f(*full, **kwargs)
+
+    return _named(part, f, ""), [args[i] for i in nums]
+
+
+def _jacobian(kind: str, f: Callable, argnums: int | Sequence[int], has_aux: bool, block: Callable) -> Callable:
+    many = not isinstance(argnums, int)
+    nums = tuple(argnums) if many else (argnums,)  # type: ignore[arg-type]
+
+    def jacobian(*args: Tree, **kwargs: Any) -> Tree:
+        part, chosen = _partial(kind, f, nums, args, kwargs)
+        y, J, *aux = linearize(part, *chosen, has_aux=has_aux)
+        x_leaves, x_def = tree_flatten(tuple(chosen))
+        y_leaves, y_def = tree_flatten(y)
+        trees = [tree_unflatten(x_def, row) for row in block(J, x_leaves, y_leaves)]
+        out = tree_unflatten(y_def, [t if many else t[0] for t in trees])
+        return (out, aux[0]) if has_aux else out
+
+    return _named(jacobian, f, kind)
+
+
+def _basis(leaves: Sequence[Any]) -> Any:
+    """For each element of the leaves in turn: all leaves zero but for a one there."""
+    zeros = [namespace_of(x).zeros(shape_of(x), Aval(shape_of(x), x.dtype if hasattr(x, "dtype") else float).dtype)
+             for x in leaves]
+    for k, zero in enumerate(zeros):
+        for i in range(zero.size):
+            one = zero.copy()
+            one.reshape(-1)[i] = 1
+            yield [*zeros[:k], one, *zeros[k + 1:]]
+
+
+def _empty(x: Any, shape: tuple[int, ...]) -> Any:
+    return namespace_of(x).zeros(shape, getattr(x, "dtype", float))
+
+
+def _inner(a: Tree, b: Tree) -> Any:
+    total: Any = None
+    for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True):
+        term = _sum(x * y)
+        total = term if total is None else total + term
+    return total
+
+
+def _one(y: Any) -> Any:
+    return namespace_of(y).ones((), getattr(y, "dtype", float))[()]
+
+
+def _named(g: Callable, f: Callable, kind: str) -> Callable:
+    """`g` carries the name of what it differentiates, for error messages and printed programs."""
+    name = getattr(f, "__name__", type(f).__name__)
+    g.__name__ = f"{kind}({name})" if kind else name
+    g.__wrapped__ = f  # type: ignore[attr-defined]
+    return g

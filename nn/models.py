@@ -1,0 +1,182 @@
+"""Models: the networks of the CurveBall paper's experiments and the residual networks for CIFAR.
+
+Each is a function that returns a Module; `build` finds one by name. Images are (N, H, W, C).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+
+from .init import Rng, as_rng, normal
+from .layers import (AvgPool2d, BatchNorm, Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU, Residual, Sequential, Tanh)
+from .module import Module
+
+DType = Any
+RESNET_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+VGG_STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+NAMES = ("mlp", "lenet", "basic_cifar", "basic_cifar_bn", *(f"resnet{d}" for d in sorted((*RESNET_DEPTHS, 18))),
+         *(f"vgg{d}" for d in VGG_STAGES))
+
+
+def build(name: str, image: tuple[int, int, int], classes: int, rng: Rng = 0, dtype: DType = np.float32) -> Module:
+    """The model called `name` for images of shape `image` (H, W, C); raises ValueError for an unknown name.
+
+    >>> build("resnet8", (8, 8, 1), 10)(np.ones((2, 8, 8, 1), np.float32)).shape
+    (2, 10)
+    """
+    kind, depth = re.fullmatch(r"([a-z_]+?)(\d*)", name).groups() if re.fullmatch(r"[a-z_]+\d*", name) else (name, "")
+    if name not in NAMES:
+        raise ValueError(f"unknown model {name!r}: use one of {', '.join(NAMES)}")
+    if kind == "mlp":
+        return Sequential(Flatten(), *mlp((int(np.prod(image)), 128, 64, 32, classes), rng, dtype=dtype).layers)
+    if kind == "lenet":
+        return lenet(image, classes, rng, dtype)
+    if kind.startswith("basic_cifar"):
+        return basic_cifar(kind.endswith("_bn"), classes, image[2], rng, dtype)
+    if depth == "18":
+        return resnet18(classes, image[2], rng, dtype)
+    return {"resnet": resnet, "vgg": vgg}[kind](int(depth), classes, image[2], rng, dtype)
+
+
+def mlp(sizes: Sequence[int], rng: Rng = 0, activation: type[Module] = Tanh, dtype: DType = np.float32) -> Sequential:
+    """Linear layers of these sizes with an activation between them: (N, sizes[0]) -> (N, sizes[-1]).
+
+    >>> mlp((4, 3, 2))(np.ones((5, 4), np.float32)).shape
+    (5, 2)
+    """
+    rng = as_rng(rng)
+    layers: list[Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [Linear(n_in, n_out, rng, dtype=dtype), activation()]
+    return Sequential(*layers[:-1])
+
+
+def lenet(image: tuple[int, int, int] = (28, 28, 1), classes: int = 10, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
+    """Two 5x5 convolutions with max pooling, then two linear layers: LeNet with 20, 50 and 500 units and relu.
+
+    >>> lenet()(np.ones((1, 28, 28, 1), np.float32)).shape
+    (1, 10)
+    """
+    rng = as_rng(rng)
+    h, w, channels = image
+    if min(h, w) < 16:
+        raise ValueError(f"lenet: images of {h} x {w} are too small for two 5x5 convolutions with pooling: use at least 16 x 16")
+    flat = ((h - 4) // 2 - 4) // 2 * (((w - 4) // 2 - 4) // 2) * 50
+    return Sequential(Conv2d(channels, 20, 5, rng, dtype=dtype), ReLU(), MaxPool2d(2),
+                      Conv2d(20, 50, 5, rng, dtype=dtype), ReLU(), MaxPool2d(2),
+                      Flatten(), Linear(flat, 500, rng, dtype=dtype), ReLU(), Linear(500, classes, rng, dtype=dtype))
+
+
+def basic_cifar(batch_norm: bool = True, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
+    """The paper's basic CIFAR network for 32x32 images: 145,578 parameters, and 384 more with batch norm.
+
+    Three 5x5 convolutions with 3x3 pooling of stride 2, a 4x4 and a 1x1 convolution; weights N(0, std²) with
+    std 0.01 in the first layer and 0.05 after it (AutoNN's BasicCifarNet).
+
+    >>> basic_cifar()(np.ones((1, 32, 32, 3), np.float32)).shape
+    (1, 10)
+    """
+    rng = as_rng(rng)
+
+    def block(n_in: int, n_out: int, size: int, padding: int, std: float, pool: Module | None) -> list[Module]:
+        conv = Conv2d(n_in, n_out, size, rng, padding=padding, dtype=dtype)
+        conv.weight = normal(rng, conv.weight.shape, std, dtype)
+        norm = [BatchNorm(n_out, dtype=dtype)] if batch_norm else []
+        return [conv, *norm, ReLU(), *([pool] if pool else [])]
+
+    last = Conv2d(64, classes, 1, rng, dtype=dtype)
+    last.weight = normal(rng, last.weight.shape, 0.05, dtype)
+    return Sequential(*block(channels, 32, 5, 2, 0.01, MaxPool2d(3, 2, 1)), *block(32, 32, 5, 2, 0.05, AvgPool2d(3, 2, 1)),
+                      *block(32, 64, 5, 2, 0.05, AvgPool2d(3, 2, 1)), *block(64, 64, 4, 0, 0.05, None), last, Flatten())
+
+
+def resnet(depth: int, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
+    """The CIFAR residual network of He et al. 2016, section 4.2: depth 6n + 2, stages of 16, 32 and 64 channels.
+
+    Shortcuts that change size take every second pixel and add zero channels (their option A).
+
+    >>> resnet(8)(np.ones((1, 32, 32, 3), np.float32)).shape
+    (1, 10)
+    """
+    if depth not in RESNET_DEPTHS:
+        raise ValueError(f"resnet: depth {depth} is unknown: use one of {RESNET_DEPTHS}, or resnet18()")
+    rng = as_rng(rng)
+    layers = conv_bn(channels, 16, 3, rng, 1, dtype) + [ReLU()]
+    n_in = 16
+    for n_out in (16, 32, 64):
+        for _ in range((depth - 2) // 6):
+            stride = n_out // n_in
+            shortcut = Subsample(stride, n_out - n_in) if stride > 1 else None
+            layers += [basic_block(n_in, n_out, stride, shortcut, rng, dtype), ReLU()]
+            n_in = n_out
+    return Sequential(*layers, GlobalAvgPool(), Linear(64, classes, rng, dtype=dtype))
+
+
+def resnet18(classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
+    """ResNet-18 with a 3x3 stem for 32x32 images: stages of 64, 128, 256, 512 channels, two blocks each.
+
+    Shortcuts that change size are 1x1 convolutions (option B).
+
+    >>> resnet18()(np.ones((1, 8, 8, 3), np.float32)).shape
+    (1, 10)
+    """
+    rng = as_rng(rng)
+    layers = conv_bn(channels, 64, 3, rng, 1, dtype) + [ReLU()]
+    n_in = 64
+    for n_out in (64, 128, 256, 512):
+        for _ in range(2):
+            stride = n_out // n_in
+            shortcut = Sequential(*conv_bn(n_in, n_out, 1, rng, stride, dtype)) if stride > 1 else None
+            layers += [basic_block(n_in, n_out, stride, shortcut, rng, dtype), ReLU()]
+            n_in = n_out
+    return Sequential(*layers, GlobalAvgPool(), Linear(512, classes, rng, dtype=dtype))
+
+
+def vgg(depth: int = 11, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
+    """VGG with batch norm for 32x32 images (Simonyan and Zisserman 2015): 3x3 convolutions in five pooled stages.
+
+    >>> vgg(11)(np.ones((1, 32, 32, 3), np.float32)).shape
+    (1, 10)
+    """
+    if depth not in VGG_STAGES:
+        raise ValueError(f"vgg: depth {depth} is unknown: use one of {tuple(VGG_STAGES)}")
+    rng = as_rng(rng)
+    layers: list[Module] = []
+    n_in = channels
+    for n_out, repeats in zip((64, 128, 256, 512, 512), VGG_STAGES[depth], strict=True):
+        for _ in range(repeats):
+            layers += [*conv_bn(n_in, n_out, 3, rng, 1, dtype), ReLU()]
+            n_in = n_out
+        layers.append(MaxPool2d(2))
+    return Sequential(*layers, GlobalAvgPool(), Linear(512, classes, rng, dtype=dtype))
+
+
+# ----- Parts -----
+
+def conv_bn(n_in: int, n_out: int, size: int, rng: Rng, stride: int, dtype: DType) -> list[Module]:
+    """A convolution that keeps the size (but for `stride`) and its batch norm, which makes a bias needless."""
+    return [Conv2d(n_in, n_out, size, rng, stride, size // 2, bias=False, dtype=dtype), BatchNorm(n_out, dtype=dtype)]
+
+
+def basic_block(n_in: int, n_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: DType) -> Residual:
+    """Two 3x3 convolutions beside a shortcut; the relu after their sum follows in the network."""
+    return Residual(Sequential(*conv_bn(n_in, n_out, 3, rng, stride, dtype), ReLU(), *conv_bn(n_out, n_out, 3, rng, 1, dtype)),
+                    shortcut)
+
+
+class Subsample(Module):
+    """Every `stride`-th pixel, with `extra` zero channels added at the end: a shortcut without parameters.
+
+    >>> Subsample(2, 3)(np.ones((1, 4, 4, 1))).shape
+    (1, 2, 2, 4)
+    """
+
+    def __init__(self, stride: int, extra: int) -> None:
+        self.stride, self.extra = stride, extra
+
+    def forward(self, x: Any, train: bool) -> Any:
+        return mg.pad(x[:, ::self.stride, ::self.stride], ((0, 0), (0, 0), (0, 0), (0, self.extra)))

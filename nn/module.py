@@ -1,0 +1,141 @@
+"""Module: a layer or model as a pytree. Its floating-point arrays are the leaves, everything else is structure.
+
+So `mg.grad(lambda m: loss(m(x)))(model)` is a Module of gradients, and `mg.ravel(model)` one vector.
+State that is no parameter (running statistics, a dropout counter) sits in Buffers, which all copies share.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from minigrad import asnumpy, register_node, tree_buffers, tree_leaves
+from minigrad.core import shape_of
+from minigrad.tree import tree_paths
+
+Array = Any
+
+
+class Module:
+    """Base class of layers: define `forward(x, train)` and keep arrays, modules and settings as attributes.
+
+    >>> import minigrad as mg
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.a = np.ones(3)
+    ...     def forward(self, x, train):
+    ...         return self.a * x
+    >>> mg.grad(lambda m: m(np.arange(3.0)).sum())(Scale()).a
+    array([0., 1., 2.])
+    """
+
+    def __init_subclass__(cls) -> None:
+        register_node(cls)
+
+    def __call__(self, x: Array, train: bool = False) -> Array:
+        """The layer's output for `x`. `train=True`: batch statistics and dropout, as during training."""
+        y = self.forward(x, train)
+        observer = _observer.get()
+        if observer is not None:
+            observer(self, y)
+        return y
+
+    def forward(self, x: Array, train: bool) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x, train)")
+
+    def __repr__(self) -> str:
+        def show(v: Any) -> str:
+            return f"{v.dtype.name}[{','.join(map(str, v.shape))}]" if hasattr(v, "shape") else repr(v)
+
+        inner = ", ".join(f"{k}={show(v)}" for k, v in vars(self).items())
+        return f"{type(self).__name__}({inner})"
+
+
+def count_parameters(model: Any) -> int:
+    """How many numbers the leaves of `model` hold.
+
+    >>> count_parameters({"w": np.ones((2, 3)), "b": np.ones(3)})
+    9
+    """
+    return sum(int(np.prod(shape_of(x), dtype=int)) for x in tree_leaves(model))
+
+
+def first_nonfinite(model: Module, x: Array, train: bool = False) -> str | None:
+    """Where the first NaN or infinity appears when `model(x)` runs, in words; None when all is finite.
+
+    Looks at the input, the parameters, then each layer's output in order. Buffers are left as they were.
+
+    >>> class Root(Module):
+    ...     def forward(self, x, train):
+    ...         return np.sqrt(x)
+    >>> with np.errstate(invalid="ignore"):
+    ...     first_nonfinite(Root(), np.array([1.0, -1.0]))
+    'the output of model (Root) has 1 NaN and 0 infinite of 2 values'
+    """
+    for what, value in [("the input", x), *zip((f"parameter model{p}" for p in tree_paths(model)), tree_leaves(model), strict=True)]:
+        if (words := _nonfinite(value)) is not None:
+            return f"{what} has {words}"
+    names = {id(m): f"model{path}" for path, m in _modules(model, "")}
+    found: list[str] = []
+
+    def look(module: Module, y: Array) -> None:
+        if not found and (words := _nonfinite(y)) is not None:
+            found.append(f"the output of {names.get(id(module), 'a layer')} ({type(module).__name__}) has {words}")
+
+    with keeping_buffers(model), _observing(look):
+        model(x, train=train)
+    return found[0] if found else None
+
+
+@contextmanager
+def keeping_buffers(model: Any) -> Iterator[None]:
+    """Puts every Buffer of `model` back to its value from before, so that an extra evaluation leaves no trace.
+
+    >>> from minigrad import Buffer
+    >>> model = {"count": Buffer(0)}
+    >>> with keeping_buffers(model):
+    ...     model["count"].value += 1
+    >>> model["count"]
+    Buffer(0)
+    """
+    buffers = [b for _, b in tree_buffers(model)]
+    before = [b.value for b in buffers]
+    try:
+        yield
+    finally:
+        for b, value in zip(buffers, before, strict=True):
+            b.value = value
+
+
+_observer: ContextVar[Callable[[Module, Array], None] | None] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def _observing(look: Callable[[Module, Array], None]) -> Iterator[None]:
+    token = _observer.set(look)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def _modules(x: Any, path: str) -> Iterator[tuple[str, Module]]:
+    if isinstance(x, Module):
+        yield path, x
+        for name, child in vars(x).items():
+            yield from _modules(child, f"{path}.{name}")
+    elif isinstance(x, (list, tuple)):
+        for i, child in enumerate(x):
+            yield from _modules(child, f"{path}[{i}]")
+    elif isinstance(x, dict):
+        for key, child in x.items():
+            yield from _modules(child, f"{path}[{key!r}]")
+
+
+def _nonfinite(x: Array) -> str | None:
+    x = asnumpy(x)
+    if x.dtype.kind != "f" or np.isfinite(x).all():
+        return None
+    return f"{np.isnan(x).sum()} NaN and {np.isinf(x).sum()} infinite of {x.size} values"

@@ -1,0 +1,23 @@
+"""Optimizers on one flat parameter vector: CurveBall above all, and the first-order methods it is compared to."""
+
+from typing import Any
+
+from .base import Optimizer, StepInfo
+from .curveball import CurveBall, CurveBallInfo
+from .damping import LambdaRule
+from .first_order import SGD, Adam, RMSProp
+from .quadratic import QuadraticModel
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"curveball": CurveBall, "sgd": SGD, "adam": Adam, "rmsprop": RMSProp}
+
+
+def build(name: str, model: Any, **settings: Any) -> Optimizer:
+    """The optimizer called `name` for `model`; raises ValueError for an unknown name.
+
+    >>> import numpy as np
+    >>> build("sgd", {"w": np.ones(2)}, lr=0.1).name
+    'SGD'
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(f"unknown optimizer {name!r}: use one of {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name](model, **settings)

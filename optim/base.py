@@ -1,0 +1,128 @@
+"""What every optimizer shares: one flat vector `w` that the model's arrays view, a step, a plan, a state.
+
+So an optimizer's code is the paper's algebra on vectors: `w += z` moves the whole model.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.core import aval_str, is_float
+from minigrad.tree import tree_assign, tree_paths
+
+Array = Any
+Tree = Any
+Predict = Callable[[Tree], Array]
+Loss = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What one step did: its number from 0, the loss before it (weight decay included), and the passes it ran."""
+
+    step: int
+    loss: float
+    passes: dict[str, int]
+
+
+class Optimizer:
+    """Base class. `model` is any pytree of floating-point arrays of one dtype.
+
+    `w` is all of them in one vector; `model` the live tree whose leaves are views of `w`. A Module stays the
+    same object; of another tree a new one is made. `weight_decay` wd adds wd/2 |w|² to the loss, exactly:
+    wd w to the gradient, wd to the curvature. Raises TypeError for leaves that are not floating point or differ
+    in dtype, ValueError for an array that the tree holds twice.
+    """
+
+    def __init__(self, model: Tree, weight_decay: float = 0.0) -> None:
+        if weight_decay < 0:
+            raise ValueError(f"{self.name}: weight_decay={weight_decay} must not be negative")
+        leaves, paths = mg.tree_leaves(model), tree_paths(model)
+        seen: dict[int, str] = {}
+        for path, x in zip(paths, leaves, strict=True):
+            if not is_float(x):
+                raise TypeError(f"{self.name}: model{path} is {aval_str(x)}: parameters must be floating point")
+            if id(x) in seen:
+                raise ValueError(f"{self.name}: model{seen[id(x)]} and model{path} are the same array, and one vector cannot "
+                                 "hold it once for both: let the tree hold it once, and use it twice in `predict`")
+            seen[id(x)] = path
+        self.w, self.unravel = mg.ravel(model)
+        live = self.unravel(self.w)
+        # A Module is changed in place, so that the user's own reference sees every step.
+        self.model = tree_assign(model, mg.tree_leaves(live)) if hasattr(model, "forward") else live
+        self.weight_decay = float(weight_decay)
+        self.count = 0
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def step(self, predict: Predict, loss: Loss) -> StepInfo:
+        """One step on one mini-batch: `predict(tree) -> outputs`, `loss(outputs) -> scalar`.
+
+        Raises FloatingPointError, with the parameters as they were, when the loss or gradient is not finite.
+        """
+        raise NotImplementedError
+
+    def plan(self) -> dict[str, int]:
+        """The passes the next step will run, by kind: primal, jvp, vjp."""
+        return {"primal": 1, "jvp": 0, "vjp": 1}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a bit-exact continuation needs: copies of the vectors, the counters, the model's Buffers."""
+        state: dict[str, Any] = {"optimizer": self.name}
+        for key, value in self._state().items():
+            state[key] = value.copy() if hasattr(value, "copy") else value
+        state["buffers"] = {path: b.value for path, b in mg.tree_buffers(self.model)}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from `state`; raises ValueError when it is another optimizer's or another model's."""
+        mine = self.state_dict()
+        if state.get("optimizer") != self.name:
+            raise ValueError(f"{self.name}: this is the state of {state.get('optimizer')!r}")
+        for part, own, other in (("state", mine, state), ("buffers", mine["buffers"], state.get("buffers", {}))):
+            if own.keys() != other.keys():
+                raise ValueError(f"{self.name}: {part} holds {sorted(other)}, this optimizer has {sorted(own)}")
+            for key, value in own.items():
+                if hasattr(value, "dtype") and (value.shape, value.dtype) != (other[key].shape, other[key].dtype):
+                    raise ValueError(f"{self.name}: {key} is {aval_str(other[key])} in the state, "
+                                     f"but {aval_str(value)} here: it belongs to another model")
+        for key, value in self._state().items():
+            if hasattr(value, "dtype"):
+                value[...] = state[key]  # in place: the model's arrays are views of w
+            else:
+                setattr(self, key, state[key])
+        for path, b in mg.tree_buffers(self.model):
+            b.value = state["buffers"][path]
+
+    def _state(self) -> dict[str, Any]:
+        """The live attributes that make up the state; vectors are written in place on loading."""
+        return {"w": self.w, "count": self.count}
+
+    def _value_and_grad(self, predict: Predict, loss: Loss) -> tuple[float, Array]:
+        """Loss and gradient at `w`, weight decay included: one primal pass and one reverse pass."""
+        value, g = mg.value_and_grad(lambda w: loss(predict(self.unravel(w))))(self.w)
+        wd = self.weight_decay
+        if wd:
+            value, g = float(value) + wd / 2 * dot(self.w, self.w), g + wd * self.w
+        self._check_finite(float(value), dot(g, g))
+        return float(value), g
+
+    def _check_finite(self, value: float, gg: float) -> None:
+        if not math.isfinite(value):
+            raise FloatingPointError(f"{self.name} step {self.count}: the loss is {value}; parameters are as before the step: "
+                                     "look at the data, lower the learning rate, or raise the damping")
+        if not math.isfinite(gg):
+            raise FloatingPointError(f"{self.name} step {self.count}: the loss is finite, but its gradient is not; parameters "
+                                     "are as before the step: look for sqrt, log or division at 0")
+
+
+def dot(a: Array, b: Array) -> float:
+    """⟨a, b⟩ of two arrays of one shape, summed in float64 whatever their dtype."""
+    xp = mg.backend_of(a, b).xp
+    return float(xp.dot(xp.ravel(a).astype(np.float64), xp.ravel(b).astype(np.float64)))

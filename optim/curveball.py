@@ -1,0 +1,137 @@
+"""CurveBall: a Newton step kept as a momentum buffer, improved by one step of its own each iteration.
+
+"Small Steps and Giant Leaps: Minimal Newton Solvers for Deep Learning", Henriques, Ehrhardt, Albanie and
+Vedaldi, arXiv 1805.08095. Beyond SGD it needs two forward-mode passes, on the linearization SGD's gradient uses.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+
+from .base import Loss, Optimizer, Predict, StepInfo, Tree, dot
+from .damping import LambdaRule
+from .quadratic import QuadraticModel
+
+
+@dataclass(frozen=True)
+class CurveBallInfo(StepInfo):
+    """`rho` and `beta` of the step z ← rho z - beta dz, `lam` used in it, and where λ was looked at (else None):
+
+    `predicted`, the change of the loss by the damped model, and `ratio`, the actual change divided by it.
+    """
+
+    rho: float
+    beta: float
+    lam: float
+    predicted: float | None
+    ratio: float | None
+
+
+class CurveBall(Optimizer):
+    """CurveBall with automatic rho, beta and λ (unless given or switched off).
+
+    Each step, with J the derivative of `predict` at w, H the Hessian map of the loss at y, Ĥ = Jᵀ H J + λ I:
+
+        dz = Ĥ z + g                          steepest descent direction of the model at z
+        (beta, rho) minimise the model over   rho z - beta dz
+        z ← rho z - beta dz ;  w ← w + z
+
+    `lam`: damping at the start; 1 suits networks with batch norm, 10 those without (the authors' README).
+    `rho`, `beta`: fixed values in place of automatic ones; then only one forward-mode pass is run.
+    `adapt_lam`: every 5 steps, λ follows the ratio of actual to predicted change, for one more primal pass.
+
+    >>> opt = CurveBall({"w": np.zeros(2)}, lam=0.0)
+    >>> for _ in range(2):
+    ...     info = opt.step(lambda m: m["w"] * np.array([1.0, 10.0]), lambda y: ((y - 1.0) ** 2).sum())
+    >>> opt.w.round(6)
+    array([1. , 0.1])
+    """
+
+    def __init__(self, model: Tree, lam: float = 1.0, rho: float | None = None, beta: float | None = None,
+                 adapt_lam: bool = True, weight_decay: float = 0.0) -> None:
+        super().__init__(model, weight_decay)
+        if lam < 0:
+            raise ValueError(f"CurveBall: lam={lam} must not be negative")
+        if (rho is None) != (beta is None):
+            raise ValueError("CurveBall: rho and beta are solved for together: give both, or neither")
+        self.lam, self.rho, self.beta, self.adapt_lam = float(lam), rho, beta, adapt_lam
+        self.lam_rule = LambdaRule()
+        self.z = self.w * 0
+
+    def plan(self) -> dict[str, int]:
+        tests_lam = self.adapt_lam and self.lam_rule.due(self.count)
+        return {"primal": 1 + tests_lam, "jvp": 1 + self._needs_model(), "vjp": 1}
+
+    def step(self, predict: Predict, loss: Loss) -> CurveBallInfo:
+        w, z, lam, wd = self.w, self.z, self.lam, self.weight_decay
+        tests_lam = self.adapt_lam and self.lam_rule.due(self.count)
+        passes: Counter[str] = Counter()
+        buffers = [(b, b.value) for _, b in mg.tree_buffers(self.model)]
+
+        passes["primal"] += 1
+        y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
+        value, g, H = mg.quadratic(loss, y)
+        before = float(value) + wd / 2 * dot(w, w)
+
+        passes["jvp"] += 1
+        Jz = J(z)                                                   # forward-mode pass 1
+        u = H(Jz)
+        passes["vjp"] += 1
+        dz = J.T(g + u) + (lam + wd) * z                            # the reverse-mode pass: Ĥ z + g
+        if wd:
+            dz += wd * w
+        self._check_finite(before, dot(dz, dz))
+
+        if self._needs_model():
+            passes["jvp"] += 1
+            Jdz = J(dz)                                             # forward-mode pass 2
+            v = H(Jdz)
+            a11 = dot(Jdz, v) + (lam + wd) * dot(dz, dz)
+            a12 = dot(Jz, v) + (lam + wd) * dot(dz, z)
+            a22 = dot(Jz, u) + (lam + wd) * dot(z, z)
+            b1 = dot(g, Jdz) + wd * dot(w, dz)
+            b2 = dot(g, Jz) + wd * dot(w, z)
+            model = QuadraticModel(np.array([[a11, a12], [a12, a22]]), np.array([b1, b2]))  # on the directions dz, z
+        if self.rho is None:
+            if a11 <= 0 < dot(dz, dz):
+                raise ValueError(f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta have no "
+                                 "automatic values: use lam > 0, or give rho and beta")
+            c = model.minimum()
+        else:
+            c = np.array([-self.beta, self.rho])  # type: ignore[operator]
+        beta, rho = -float(c[0]), float(c[1])
+        del J
+
+        z *= rho
+        z -= beta * dz
+        w += z
+
+        predicted = ratio = None
+        if tests_lam:
+            after_buffers = [b.value for b, _ in buffers]
+            _restore([b for b, _ in buffers], [value for _, value in buffers])
+            passes["primal"] += 1
+            after = float(loss(predict(self.model))) + wd / 2 * dot(w, w)
+            _restore([b for b, _ in buffers], after_buffers)
+            predicted = model(c)
+            ratio = (after - before) / predicted if predicted else None
+            if ratio is not None:
+                self.lam = self.lam_rule(lam, ratio)
+        info = CurveBallInfo(self.count, before, dict(passes), rho, beta, lam, predicted, ratio)
+        self.count += 1
+        return info
+
+    def _needs_model(self) -> bool:
+        return self.rho is None or (self.adapt_lam and self.lam_rule.due(self.count))
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | {"z": self.z, "lam": self.lam}
+
+
+def _restore(buffers: list[mg.Buffer], values: list[Any]) -> None:
+    for b, value in zip(buffers, values, strict=True):
+        b.value = value
