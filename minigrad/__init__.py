@@ -17,9 +17,40 @@ from .ops.loss import softmax_cross_entropy
 from .ops.norm import batch_norm
 from .ops.pool import avg_pool2d, max_pool2d
 from .ops.reduce import *  # noqa: F403
-from .ops.shape import (broadcast_to, concatenate, expand_dims, moveaxis, pad, reshape, split, squeeze, stack, swapaxes,
-                        transpose)
-from .transforms import (ggn_vp, grad, hessian, hvp, jacfwd, jacrev, quadratic, stop_gradient, value_and_grad, vjp)
-from .tree import Buffer, ravel, register_node, tree_buffers, tree_flatten, tree_leaves, tree_map, tree_unflatten
+from .ops.shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    moveaxis,
+    pad,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    transpose,
+)
+from .transforms import (
+    ggn_vp,
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacrev,
+    quadratic,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
+from .tree import (
+    Buffer,
+    ravel,
+    register_node,
+    tree_buffers,
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
 
 __version__ = "0.1.0"

@@ -95,7 +95,8 @@ class Trace:
         if not self.alive:
             raise LeakedTracerError(
                 f"a {type(tracer).__name__} {aval_str(tracer)} of {self.label} is used after that ended; "
-                "it was kept in a variable or container from outside: return the value instead")
+                "it was kept in a variable or container from outside: return the value instead"
+            )
 
 
 class Tracer:
@@ -128,6 +129,7 @@ def traced(cls: type) -> type:
 
 
 # ----- Shapes and dtypes of anything that may stand as an argument -----
+
 
 def shape_of(x: Any) -> tuple[int, ...]:
     return x.shape if hasattr(x, "shape") else np.shape(x)

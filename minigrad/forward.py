@@ -80,7 +80,8 @@ class JVPTrace(Trace):
         if prim.jvp is None:
             raise MissingRuleError(
                 f"{prim.name} has no derivative rule, met in {self.label}: give it one with "
-                f"minigrad.rules.defjvp({prim.name}, rule), rule(t, ans, *args, **params)")
+                f"minigrad.rules.defjvp({prim.name}, rule), rule(t, ans, *args, **params)"
+            )
         ans, t = prim.jvp(primals, tangents, params)
         if prim.multiple:
             return tuple(a if dt is None else Dual(self, a, dt) for a, dt in zip(ans, t, strict=True))
@@ -88,7 +89,7 @@ class JVPTrace(Trace):
 
 
 def push(f: Callable, x_def: Any, xs: Sequence[Any], dxs: Sequence[Any], has_aux: bool, kind: str) -> tuple:
-    """The core of jvp and linearize, on flat leaves: (ys, dys, structure of y, aux); a None in dys is zero."""
+    """The core of jvp and linearize on flat leaves: (ys, dys, structure of y, aux); None in dys is zero."""
     trace = JVPTrace(kind, f)
     try:
         out = f(*tree_unflatten(x_def, [Dual(trace, x, dx) for x, dx in zip(xs, dxs, strict=True)]))
@@ -97,7 +98,9 @@ def push(f: Callable, x_def: Any, xs: Sequence[Any], dxs: Sequence[Any], has_aux
     aux = None
     if has_aux:
         if not (isinstance(out, tuple) and len(out) == 2):
-            raise TypeError(f"{kind} with has_aux=True needs {trace.label.partition(' of ')[2]} to return (y, aux)")
+            raise TypeError(
+                f"{kind} with has_aux=True needs {trace.label.partition(' of ')[2]} to return (y, aux)"
+            )
         out, aux = out
         aux_leaves, aux_def = tree_flatten(aux)
         aux = tree_unflatten(aux_def, [split(trace, a)[0] for a in aux_leaves])
@@ -121,6 +124,7 @@ def zeros_like(x: Any) -> Any:
 
 # ----- Checks shared by every transformation that takes primals -----
 
+
 def check_primals(kind: str, f: Any, tree: Tree, leaves: Sequence[Any]) -> None:
     for i, x in enumerate(leaves):
         try:
@@ -129,15 +133,24 @@ def check_primals(kind: str, f: Any, tree: Tree, leaves: Sequence[Any]) -> None:
             good = False
         if not good:
             what = aval_str(x) if hasattr(x, "dtype") or isinstance(x, (int, complex)) else type(x).__name__
-            hint = ("complex numbers are not supported: differentiate real and imaginary part apart"
-                    if what.startswith("complex") else "derivatives need floating point: convert it, e.g. x.astype(float)")
+            hint = (
+                "complex numbers are not supported: differentiate real and imaginary part apart"
+                if what.startswith("complex")
+                else "derivatives need floating point: convert it, e.g. x.astype(float)"
+            )
             raise TypeError(f"{kind}: argument{tree_paths(tree)[i]} is {what}; {hint}")
 
 
-def check_like(kind: str, name: str, model: str, leaves: Sequence[Any], like: Sequence[Any], tree: Tree) -> None:
+def check_like(
+    kind: str, name: str, model: str, leaves: Sequence[Any], like: Sequence[Any], tree: Tree
+) -> None:
     for i, (t, x) in enumerate(zip(leaves, like, strict=True)):
         if shape_of(t) != shape_of(x):
-            raise ValueError(f"{kind}: {name}{tree_paths(tree)[i]} is {aval_str(t)}, but its {model} is {aval_str(x)}")
+            raise ValueError(
+                f"{kind}: {name}{tree_paths(tree)[i]} is {aval_str(t)}, but its {model} is {aval_str(x)}"
+            )
         if dtype_of(t) != dtype_of(x) and hasattr(t, "dtype") and hasattr(x, "dtype"):
-            raise TypeError(f"{kind}: {name}{tree_paths(tree)[i]} is {aval_str(t)}, but its {model} is {aval_str(x)}: "
-                            f"convert it with .astype({dtype_of(x).name!r})")
+            raise TypeError(
+                f"{kind}: {name}{tree_paths(tree)[i]} is {aval_str(t)}, but its {model} is {aval_str(x)}: "
+                f"convert it with .astype({dtype_of(x).name!r})"
+            )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import (Primitive, Trace, Tracer, aval_str, describe, dtype_of, namespace_of, shape_of, traced)
+from .core import Primitive, Trace, Tracer, aval_str, describe, dtype_of, namespace_of, shape_of, traced
 from .errors import NonlinearError
 from .forward import check_like, check_primals, push
 from .rules import ALL, add, unfit
@@ -46,7 +46,7 @@ def linearize(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
 
 
 def linear_transpose(f: Callable, *examples: Tree) -> Callable[[Tree], tuple]:
-    """The transpose of a linear `f`: a function from a cotangent of its output to a tuple of those of its inputs.
+    """The transpose of a linear `f`: from a cotangent of its output to a tuple of those of its inputs.
 
     Of `examples`, only structure, shapes and dtypes matter. Raises NonlinearError when `f` is not linear.
 
@@ -68,11 +68,12 @@ def linear_transpose(f: Callable, *examples: Tree) -> Callable[[Tree], tuple]:
 
 
 class LinearMap:
-    """A derivative: the linear map that `linearize` recorded, `m(*tangents)` forwards and `m.T(ct)` backwards.
+    """A derivative: the linear map `linearize` recorded, `m(*tangents)` forwards, `m.T(ct)` backwards.
 
     `m(*tangents)` takes one tree a primal and returns a tree like the output. `m.T(ct)` takes a tree like the
     output and returns a tree like the primal (a tuple of them when there are several). `len(m)` counts
-    equations, `print(m)` lists them, `m.cost` counts their operations, `m.residual_bytes` what they keep alive.
+    equations, `print(m)` lists them, `m.cost` counts their operations, `m.residual_bytes` what they keep
+    alive.
 
     The transpose, on the smallest program that shows it. For f(x) = sin(x) * x the record is
 
@@ -81,13 +82,21 @@ class LinearMap:
         t3 = multiply(t0, sin(x))        the right factor's
         t4 = add(t2, t3)
 
-    Read from below with cotangents c in the place of tangents t, each line sends its result's cotangent to its
-    linear argument by the transposed operation, and what arrives twice is added: c2 = c3 = c4,
-    c1 = multiply(c2, x), c0 = multiply(c3, sin(x)) + multiply(c1, cos(x)). Nothing else is reverse mode.
+    Read from below with cotangents c in the place of tangents t, each line sends its result's cotangent to
+    its linear argument by the transposed operation, and what arrives twice is added: c2 = c3 = c4, c1 =
+    multiply(c2, x), c0 = multiply(c3, sin(x)) + multiply(c1, cos(x)). Nothing else is reverse mode.
     """
 
-    def __init__(self, trace: "LinearTrace", inputs: Sequence["LinearVar"], outputs: Sequence[Any],
-                 out_avals: Sequence["Aval"], in_tree: Any, out_tree: Any, xp: Any) -> None:
+    def __init__(
+        self,
+        trace: "LinearTrace",
+        inputs: Sequence["LinearVar"],
+        outputs: Sequence[Any],
+        out_avals: Sequence["Aval"],
+        in_tree: Any,
+        out_tree: Any,
+        xp: Any,
+    ) -> None:
         self.label = trace.label.partition(" of ")[2]
         self.in_avals, self.out_avals = [Aval(v.shape, v.dtype) for v in inputs], list(out_avals)
         self._in_tree, self._out_tree, self._xp = in_tree, out_tree, xp
@@ -96,7 +105,9 @@ class LinearMap:
     def __call__(self, *tangents: Tree) -> Tree:
         leaves, treedef = tree_flatten(tangents)
         if treedef != self._in_tree:
-            raise ValueError(f"linear map of {self.label}: tangents are {treedef}, the primals were {self._in_tree}")
+            raise ValueError(
+                f"linear map of {self.label}: tangents are {treedef}, the primals were {self._in_tree}"
+            )
         check_like("linear map of " + self.label, "tangent", "primal", leaves, self.in_avals, tangents)
         return tree_unflatten(self._out_tree, self.push(leaves))
 
@@ -122,12 +133,16 @@ class LinearMap:
                         env[slot] = o
             else:
                 env[eqn.outs[0]] = out
-        return [self._zeros(a) if s is None else env[s] for s, a in zip(self._outs, self.out_avals, strict=True)]
+        return [
+            self._zeros(a) if s is None else env[s] for s, a in zip(self._outs, self.out_avals, strict=True)
+        ]
 
     def pull(self, cts: Sequence[Any], consume: bool = False) -> list[Any]:
         """A backward sweep on flat leaves; with `consume`, residuals are let go as it passes them."""
         env: list[Any] = [None] * self._n
-        fresh: set[int] = set()  # slots whose array was made here by an addition, so that it may be added to in place
+        fresh: set[int] = (
+            set()
+        )  # slots whose array was made here by an addition, so that it may be added to in place
         for slot, ct in zip(self._outs, cts, strict=True):
             if slot is not None:
                 _accumulate(env, fresh, slot, ct)
@@ -140,8 +155,12 @@ class LinearMap:
                     env[s] = None
             if all(ct is None for ct in outs):
                 continue
-            back = eqn.prim.transpose(tuple(outs) if eqn.prim.multiple else outs[0],  # type: ignore[misc]
-                                      eqn.args, eqn.params, tuple([i for i, _ in eqn.slots]))
+            back = eqn.prim.transpose(
+                tuple(outs) if eqn.prim.multiple else outs[0],  # type: ignore[misc]
+                eqn.args,
+                eqn.params,
+                tuple([i for i, _ in eqn.slots]),
+            )
             for (i, slot), ct in zip(eqn.slots, back, strict=True):
                 if ct is not None:
                     _accumulate(env, fresh, slot, unfit(ct, eqn.args[i]))
@@ -150,7 +169,9 @@ class LinearMap:
     def check_cotangent(self, ct: Tree) -> list[Any]:
         leaves, treedef = tree_flatten(ct)
         if treedef != self._out_tree:
-            raise ValueError(f"transpose of {self.label}: the cotangent is {treedef}, the output was {self._out_tree}")
+            raise ValueError(
+                f"transpose of {self.label}: the cotangent is {treedef}, the output was {self._out_tree}"
+            )
         check_like("transpose of " + self.label, "cotangent", "output", leaves, self.out_avals, ct)
         return leaves
 
@@ -195,22 +216,29 @@ class LinearMap:
                 unknown.add(name)
             else:
                 flops[name] += eqn.prim.flops(eqn.args, [a.shape for a in eqn.avals], eqn.params)
-        ops = {name: OpCost(n, None if name in unknown else int(flops[name]), moved[name]) for name, n in count.items()}
+        ops = {
+            name: OpCost(n, None if name in unknown else int(flops[name]), moved[name])
+            for name, n in count.items()
+        }
         return Cost(int(flops.total()), moved.total(), ops, tuple(sorted(unknown)))
 
     def __str__(self) -> str:
         from_, to = (", ".join(map(str, avals)) for avals in (self.in_avals, self.out_avals))
-        lines = [f"linear map of {self.label}: {from_} -> {to}; "
-                 f"{len(self)} equations, {_bytes(self.residual_bytes)} of residuals"]
+        lines = [
+            f"linear map of {self.label}: {from_} -> {to}; "
+            f"{len(self)} equations, {_bytes(self.residual_bytes)} of residuals"
+        ]
         lines += [f"  t{i}: {a}" for i, a in enumerate(self.in_avals)]
         for eqn in self.equations:
-            held = sum(_nbytes(a) for i, a in enumerate(eqn.args) if not isinstance(a, Aval) and shape_or_none(a))
+            held = sum(
+                _nbytes(a) for i, a in enumerate(eqn.args) if not isinstance(a, Aval) and shape_or_none(a)
+            )
             lines.append(f"  {eqn}" + (f"  # {_bytes(held)}" if held else ""))
         lines.append("  return " + ", ".join("0" if s is None else f"t{s}" for s in self._outs))
         return "\n".join(lines)
 
     def to_operator(self) -> Any:
-        """This map as a `scipy.sparse.linalg.LinearOperator` between flat vectors; needs scipy and NumPy arrays.
+        """This map as a `scipy.sparse.linalg.LinearOperator` between flat vectors; for NumPy arrays.
 
         >>> import numpy as np
         >>> J = linearize(lambda x: 3 * x, np.ones(2))[1]
@@ -228,10 +256,15 @@ class LinearMap:
             outs = run([p.reshape(a.shape).astype(a.dtype)[()] for p, a in zip(parts, avals, strict=True)])
             return np.concatenate([np.ravel(o) for o in outs])
 
-        m, n = (sum(int(np.prod(a.shape, dtype=int)) for a in avals) for avals in (self.out_avals, self.in_avals))
-        return LinearOperator((m, n), dtype=np.result_type(*(a.dtype for a in self.in_avals)),
-                              matvec=lambda v: sweep(v, self.in_avals, self.push),
-                              rmatvec=lambda v: sweep(v, self.out_avals, self.pull))
+        m, n = (
+            sum(int(np.prod(a.shape, dtype=int)) for a in avals) for avals in (self.out_avals, self.in_avals)
+        )
+        return LinearOperator(
+            (m, n),
+            dtype=np.result_type(*(a.dtype for a in self.in_avals)),
+            matvec=lambda v: sweep(v, self.in_avals, self.push),
+            rmatvec=lambda v: sweep(v, self.out_avals, self.pull),
+        )
 
     def _zeros(self, aval: "Aval") -> Any:
         return self._xp.zeros(aval.shape, aval.dtype)[()]
@@ -251,7 +284,7 @@ class Transpose(NamedTuple):
 
 
 class OpCost(NamedTuple):
-    """What one kind of operation costs in a sweep: times called, FLOPs (None: unknown), bytes read and written."""
+    """What one kind of operation costs in a sweep: calls, FLOPs (None: unknown), bytes read and written."""
 
     calls: int
     flops: int | None
@@ -269,6 +302,7 @@ class Cost(NamedTuple):
 
 # ----- The recorder -----
 
+
 class Aval(NamedTuple):
     """Shape and dtype: what is known of a linear variable before it has a value."""
 
@@ -281,21 +315,29 @@ class Aval(NamedTuple):
 
 @traced
 class LinearVar(Tracer):
-    """A tangent that has a shape and dtype but no value yet; `index` of the results of `source` (None: an input)."""
+    """A tangent without a value yet: result `index` of the recorded call `source` (None: an input)."""
 
     __slots__ = ("shape", "dtype", "source", "index")
 
-    def __init__(self, trace: Trace, shape: tuple[int, ...], dtype: np.dtype,
-                 source: "_Node | None" = None, index: int = 0) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        source: "_Node | None" = None,
+        index: int = 0,
+    ) -> None:
         self._trace, self.shape, self.dtype, self.source, self.index = trace, shape, dtype, source, index
 
 
 class _Node:
-    """One recorded call. Only its results refer to it, so a tangent nobody uses takes its residuals with it."""
+    """One recorded call. Only its results refer to it: a tangent nobody uses takes its residuals along."""
 
     __slots__ = ("serial", "prim", "args", "params", "avals")
 
-    def __init__(self, serial: int, prim: Primitive, args: Sequence[Any], params: dict, avals: list[Aval]) -> None:
+    def __init__(
+        self, serial: int, prim: Primitive, args: Sequence[Any], params: dict, avals: list[Aval]
+    ) -> None:
         self.serial, self.prim, self.args, self.params, self.avals = serial, prim, args, params, avals
 
 
@@ -329,14 +371,22 @@ class LinearTrace(Trace):
 def _check_linear(prim: Primitive, args: Sequence[Any], linear: tuple[int, ...]) -> None:
     for group in prim.linear:
         if group is ALL or group.issuperset(linear):
-            others = [a for i, a in enumerate(args) if (group is ALL or i in group) and i not in linear and a is not None]
+            others = [
+                a
+                for i, a in enumerate(args)
+                if (group is ALL or i in group) and i not in linear and a is not None
+            ]
             if all(_is_zero(a) for a in others):
                 return
-            raise NonlinearError(f"{prim.name}: a constant {aval_str(others[0])} is added to a linear variable; "
-                                 "the function is affine, not linear: leave the constant out")
+            raise NonlinearError(
+                f"{prim.name}: a constant {aval_str(others[0])} is added to a linear variable; "
+                "the function is affine, not linear: leave the constant out"
+            )
     where = " and ".join(str(i) for i in linear)
-    raise NonlinearError(f"{prim.name} is not linear in argument {where}: only linear operations can be recorded in a "
-                         "tangent program (a jvp rule that is not linear in its tangents ends here, too)")
+    raise NonlinearError(
+        f"{prim.name} is not linear in argument {where}: only linear operations can be recorded in a "
+        "tangent program (a jvp rule that is not linear in its tangents ends here, too)"
+    )
 
 
 def _is_zero(x: Any) -> bool:
@@ -351,8 +401,9 @@ def _float_dtype(args: Sequence[Any]) -> np.dtype:
 
 # ----- From the record to a program -----
 
+
 class Equation(NamedTuple):
-    """`outs = prim(args)`: in `args` an Aval stands where a linear variable goes; `slots` says which (position, slot)."""
+    """`outs = prim(args)`; in `args` an Aval stands for each linear variable of `slots` (position, slot)."""
 
     prim: Primitive
     args: list[Any]
@@ -367,7 +418,8 @@ class Equation(NamedTuple):
         args = [f"t{where[i]}" if i in where else _short(a) for i, a in enumerate(self.args)]
         params = [f"{k}={_short_param(v)}" for k, v in self.params.items()]
         outs = [f"t{s}: {a}" if s is not None else "_" for s, a in zip(self.outs, self.avals, strict=True)]
-        return f"{', '.join(outs)} = {self.prim.name}({', '.join(args)}{'; ' if params else ''}{', '.join(params)})"
+        call = ", ".join(args) + ("; " if params else "") + ", ".join(params)
+        return f"{', '.join(outs)} = {self.prim.name}({call})"
 
 
 def _compile(trace: LinearTrace, inputs: Sequence[LinearVar], outputs: Sequence[Any]) -> tuple:
@@ -379,7 +431,12 @@ def _compile(trace: LinearTrace, inputs: Sequence[LinearVar], outputs: Sequence[
         if node.serial not in found:
             found[node.serial] = node
             stack += [a.source for a in node.args if _is_mine(a, trace) and a.source is not None]
-    used = {(a.source.serial, a.index) for node in found.values() for a in node.args if _is_mine(a, trace) and a.source}
+    used = {
+        (a.source.serial, a.index)
+        for node in found.values()
+        for a in node.args
+        if _is_mine(a, trace) and a.source
+    }
     used |= {(v.source.serial, v.index) for v in outputs if _is_mine(v, trace) and v.source}
 
     slot_of: dict[tuple[int, int], int] = {}
@@ -398,7 +455,9 @@ def _compile(trace: LinearTrace, inputs: Sequence[LinearVar], outputs: Sequence[
         for i, a in enumerate(node.args):
             if _is_mine(a, trace):
                 args[i] = Aval(a.shape, a.dtype)
-                slots.append((i, input_slot[id(a)] if a.source is None else slot_of[a.source.serial, a.index]))
+                slots.append(
+                    (i, input_slot[id(a)] if a.source is None else slot_of[a.source.serial, a.index])
+                )
         equations.append(Equation(node.prim, args, node.params, slots, outs, node.avals, []))
 
     out_slots: list[int | None] = []
@@ -408,8 +467,10 @@ def _compile(trace: LinearTrace, inputs: Sequence[LinearVar], outputs: Sequence[
         elif v is None or _is_zero(v):
             out_slots.append(None)
         else:
-            raise NonlinearError(f"{trace.label}: an output does not depend linearly on the inputs: it is the constant "
-                                 f"{aval_str(v)}")
+            raise NonlinearError(
+                f"{trace.label}: an output does not depend linearly on the inputs: it is the constant "
+                f"{aval_str(v)}"
+            )
     seen = {s for s in out_slots if s is not None}
     for eqn in reversed(equations):
         for _, slot in eqn.slots:

@@ -22,19 +22,38 @@ def _pad(x: Any, width: Any, mode: str = "constant", constant_values: float = 0.
 
 # ----- NumPy's names for our operations -----
 
-UFUNCS: dict[np.ufunc, Callable] = {getattr(np, name): getattr(elementwise, name) for name in elementwise.__all__
-                                    if isinstance(getattr(np, name, None), np.ufunc)}
-UFUNCS |= {np.matmul: linalg.matmul, np.true_divide: elementwise.divide, np.absolute: elementwise.abs,
-           np.positive: lambda x: x}
+UFUNCS: dict[np.ufunc, Callable] = {
+    getattr(np, name): getattr(elementwise, name)
+    for name in elementwise.__all__
+    if isinstance(getattr(np, name, None), np.ufunc)
+}
+UFUNCS |= {
+    np.matmul: linalg.matmul,
+    np.true_divide: elementwise.divide,
+    np.absolute: elementwise.abs,
+    np.positive: lambda x: x,
+}
 
-FUNCTIONS: dict[Callable, Callable] = {getattr(np, name): getattr(module, name)
-                                       for module in (reduce, shape, linalg, elementwise) for name in module.__all__
-                                       if hasattr(np, name) and not isinstance(getattr(np, name), np.ufunc)}
+FUNCTIONS: dict[Callable, Callable] = {
+    getattr(np, name): getattr(module, name)
+    for module in (reduce, shape, linalg, elementwise)
+    for name in module.__all__
+    if hasattr(np, name) and not isinstance(getattr(np, name), np.ufunc)
+}
 FUNCTIONS |= {
-    np.ravel: shape.ravel_array, np.take: index.take, np.amax: reduce.max, np.amin: reduce.min,
-    np.clip: lambda x, a_min=None, a_max=None, **limits: elementwise.clip(x, **({"min": a_min, "max": a_max} | limits)),
-    np.pad: _pad, np.einsum: lambda subscripts, *xs, optimize=True: linalg.einsum(subscripts, *xs), np.copy: lambda x: x,
-    np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
+    np.ravel: shape.ravel_array,
+    np.take: index.take,
+    np.amax: reduce.max,
+    np.amin: reduce.min,
+    np.clip: lambda x, a_min=None, a_max=None, **limits: elementwise.clip(
+        x, **({"min": a_min, "max": a_max} | limits)
+    ),
+    np.pad: _pad,
+    np.einsum: lambda subscripts, *xs, optimize=True: linalg.einsum(subscripts, *xs),
+    np.copy: lambda x: x,
+    np.shape: lambda x: x.shape,
+    np.ndim: lambda x: x.ndim,
+    np.size: lambda x: x.size,
     np.zeros_like: lambda x, dtype=None: np.zeros(x.shape, dtype or x.dtype),
     np.ones_like: lambda x, dtype=None: np.ones(x.shape, dtype or x.dtype),
     np.full_like: lambda x, fill, dtype=None: np.full(x.shape, fill, dtype or x.dtype),
@@ -45,7 +64,9 @@ REDUCTIONS: dict[np.ufunc, Callable] = {np.add: reduce.sum, np.maximum: reduce.m
 
 def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     if kwargs.pop("out", None) is not None:
-        raise TypeError(f"np.{ufunc.__name__} with out=: tracers are values and cannot be written into; use the result")
+        raise TypeError(
+            f"np.{ufunc.__name__} with out=: tracers are values and cannot be written into; use the result"
+        )
     table = UFUNCS if method == "__call__" else REDUCTIONS if method == "reduce" else {}
     if ufunc not in table:
         call = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
@@ -55,11 +76,14 @@ def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
 
 def _array_function(self: Tracer, func: Callable, types: Any, args: Any, kwargs: Any) -> Any:
     if func not in FUNCTIONS:
-        raise TypeError(f"minigrad has no derivative of np.{func.__name__}: write it with minigrad's operations")
+        raise TypeError(
+            f"minigrad has no derivative of np.{func.__name__}: write it with minigrad's operations"
+        )
     return FUNCTIONS[func](*args, **kwargs)
 
 
 # ----- What a tracer cannot do, and what to do instead -----
+
 
 def _no(what: str, instead: str) -> Callable:
     def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
@@ -68,12 +92,14 @@ def _no(what: str, instead: str) -> Callable:
     return method
 
 
-_VALUE = "its value is being differentiated; keep it an array, or take the constant out with minigrad.stop_gradient first"
+_VALUE = "its value is being differentiated: keep it an array, or take minigrad.stop_gradient of it first"
 
 
 def _setitem(self: Tracer, key: Any, value: Any) -> None:
-    raise TypeError(f"assignment into {aval_str(self)} inside {self._trace.label}: tracers are values; "
-                    "build the new array with minigrad.where, concatenate or scatter")
+    raise TypeError(
+        f"assignment into {aval_str(self)} inside {self._trace.label}: tracers are values; "
+        "build the new array with minigrad.where, concatenate or scatter"
+    )
 
 
 def _bool(self: Tracer) -> bool:
@@ -100,30 +126,72 @@ def _swapped(f: Callable) -> Callable:
 
 
 METHODS: dict[str, Any] = {
-    "__array_ufunc__": _array_ufunc, "__array_function__": _array_function, "__array_priority__": 1000,
-    "__add__": add, "__sub__": elementwise.subtract, "__mul__": multiply, "__truediv__": elementwise.divide,
-    "__pow__": elementwise.power, "__matmul__": linalg.matmul,
-    "__neg__": elementwise.negative, "__pos__": lambda self: self, "__abs__": elementwise.abs,
-    "__lt__": elementwise.less, "__le__": elementwise.less_equal, "__gt__": elementwise.greater,
-    "__ge__": elementwise.greater_equal, "__eq__": elementwise.equal, "__ne__": elementwise.not_equal,
-    "__hash__": object.__hash__, "__getitem__": index.getitem, "__setitem__": _setitem,
-    "__len__": lambda self: self.shape[0], "__iter__": _iter, "__bool__": _bool,
-    "__float__": _no("float()", _VALUE), "__int__": _no("int()", _VALUE), "__index__": _no("indexing with the value", _VALUE),
-    "__complex__": _no("complex()", _VALUE), "item": _no(".item()", _VALUE), "tolist": _no(".tolist()", _VALUE),
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
+    "__array_priority__": 1000,
+    "__add__": add,
+    "__sub__": elementwise.subtract,
+    "__mul__": multiply,
+    "__truediv__": elementwise.divide,
+    "__pow__": elementwise.power,
+    "__matmul__": linalg.matmul,
+    "__neg__": elementwise.negative,
+    "__pos__": lambda self: self,
+    "__abs__": elementwise.abs,
+    "__lt__": elementwise.less,
+    "__le__": elementwise.less_equal,
+    "__gt__": elementwise.greater,
+    "__ge__": elementwise.greater_equal,
+    "__eq__": elementwise.equal,
+    "__ne__": elementwise.not_equal,
+    "__hash__": object.__hash__,
+    "__getitem__": index.getitem,
+    "__setitem__": _setitem,
+    "__len__": lambda self: self.shape[0],
+    "__iter__": _iter,
+    "__bool__": _bool,
+    "__float__": _no("float()", _VALUE),
+    "__int__": _no("int()", _VALUE),
+    "__index__": _no("indexing with the value", _VALUE),
+    "__complex__": _no("complex()", _VALUE),
+    "item": _no(".item()", _VALUE),
+    "tolist": _no(".tolist()", _VALUE),
     "__array__": _no("conversion to a plain array", _VALUE),
-    "T": property(shape.transpose),
+    "T": property(lambda self: shape.transpose(self)),
     "astype": lambda self, dtype: astype(self, dtype=np.dtype(dtype)),
     "reshape": lambda self, *s: shape.reshape(self, s[0] if len(s) == 1 else s),
-    "transpose": lambda self, *axes: shape.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int)
-                                                            else axes) if axes else None),
-    "ravel": shape.ravel_array, "flatten": shape.ravel_array, "copy": lambda self: self,
-    "sum": reduce.sum, "mean": reduce.mean, "var": reduce.var, "std": reduce.std, "max": reduce.max, "min": reduce.min,
-    "argmax": reduce.argmax, "argmin": reduce.argmin, "any": reduce.any, "all": reduce.all,
-    "squeeze": shape.squeeze, "swapaxes": shape.swapaxes, "clip": elementwise.clip, "dot": linalg.dot, "take": index.take,
+    "transpose": lambda self, *axes: shape.transpose(
+        self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) if axes else None
+    ),
+    "ravel": shape.ravel_array,
+    "flatten": shape.ravel_array,
+    "copy": lambda self: self,
+    "sum": reduce.sum,
+    "mean": reduce.mean,
+    "var": reduce.var,
+    "std": reduce.std,
+    "max": reduce.max,
+    "min": reduce.min,
+    "argmax": reduce.argmax,
+    "argmin": reduce.argmin,
+    "any": reduce.any,
+    "all": reduce.all,
+    "squeeze": shape.squeeze,
+    "swapaxes": shape.swapaxes,
+    "clip": elementwise.clip,
+    "dot": linalg.dot,
+    "take": index.take,
     "round": elementwise.round,
 }
-METHODS |= {f"__r{name}__": _swapped(METHODS[f"__{name}__"]) for name in ("add", "sub", "mul", "truediv", "pow", "matmul")}
+METHODS |= {
+    f"__r{name}__": _swapped(METHODS[f"__{name}__"])
+    for name in ("add", "sub", "mul", "truediv", "pow", "matmul")
+}
 
 for _name, _method in METHODS.items():
     # A Primitive is no function and would not bind: give the class a function that passes self on.
-    setattr(Tracer, _name, (lambda p: lambda self, *args: p(self, *args))(_method) if hasattr(_method, "impl") else _method)
+    setattr(
+        Tracer,
+        _name,
+        (lambda p: lambda self, *args: p(self, *args))(_method) if hasattr(_method, "impl") else _method,
+    )

@@ -1,7 +1,8 @@
 """How a primitive gets its derivative facts, and the four linear primitives the engine itself needs.
 
-One rule a fact: a nonlinear primitive has a jvp rule, a linear one a transpose, a bilinear one two transposes.
-Broadcasting and dtypes are put right here, once: a rule may return any shape and dtype that broadcasts.
+One rule a fact: a nonlinear primitive has a jvp rule, a linear one a transpose, a bilinear one two
+transposes. Broadcasting and dtypes are put right here, once: a rule may return any shape and dtype that
+broadcasts.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,21 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from .core import Primitive, dtype_of, result_dtype, shape_of
+from .core import Primitive, dtype_of, shape_of
 
 # ----- Nonlinear primitives: a jvp rule -----
 
+
 def defjvp(prim: Primitive, *rules: Callable | None) -> None:
-    """One rule an argument: `rule(t, ans, *args, **params)`, the part of ans's tangent that comes from tangent t.
+    """One rule an argument: `rule(t, ans, *args, **params)`, the part of ans's tangent that is due to t.
 
     None in place of a rule: the argument has no influence almost everywhere (a mask, an index).
 
     >>> cube = Primitive("_doc_cube", lambda xp, x: x * x * x)
     >>> defjvp(cube, lambda t, ans, x: t * 3 * x * x)
     >>> from minigrad import jvp
-    >>> jvp(cube, (2.0,), (1.0,))[1]
-    np.float64(12.0)
+    >>> float(jvp(cube, (2.0,), (1.0,))[1])
+    12.0
     """
+
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
         ans = prim(*primals, **params)
         total = None
@@ -62,26 +65,33 @@ def defzero(prim: Primitive) -> None:
 
 # ----- Linear primitives: a transpose -----
 
-def deflinear(prim: Primitive, shape: Callable, *transposes: Callable | None, jvps: Sequence[Callable | None] = ()) -> None:
+
+def deflinear(
+    prim: Primitive, shape: Callable, *transposes: Callable | None, jvps: Sequence[Callable | None] = ()
+) -> None:
     """`prim` is linear in each argument that has a transpose (multilinear, where several have one).
 
-    `transpose(ct, *args, **params)` is the cotangent of that argument; in `args` the linear argument itself is
-    only good for its shape and dtype. `shape(*args, **params)` is the shape of the result. The jvp follows:
-    the tangent takes the argument's place. `jvps` gives rules for arguments without a transpose.
+    `transpose(ct, *args, **params)` is the cotangent of that argument; in `args` the linear argument itself
+    is only good for its shape and dtype. `shape(*args, **params)` is the shape of the result. The jvp
+    follows: the tangent takes the argument's place. `jvps` gives rules for arguments without a transpose.
     """
     prim.linear = tuple(frozenset([i]) for i, rule in enumerate(transposes) if rule is not None)
     prim.shape = lambda args, params: shape(*args, **params)
     prim.transpose = lambda ct, args, params, linear: [transposes[i](ct, *args, **params) for i in linear]  # type: ignore
-    rules = [_in_place_of(prim, i) if transpose else jvp
-             for i, (transpose, jvp) in enumerate(zip_longest(transposes, jvps))]
+    rules = [
+        _in_place_of(prim, i) if transpose else jvp
+        for i, (transpose, jvp) in enumerate(zip_longest(transposes, jvps))
+    ]
     defjvp(prim, *rules)
 
 
 def _in_place_of(prim: Primitive, i: int) -> Callable:
-    return lambda t, ans, *args, **params: prim(*args[:i], t, *args[i + 1:], **params)
+    return lambda t, ans, *args, **params: prim(*args[:i], t, *args[i + 1 :], **params)
 
 
-def defjoint(prim: Primitive, shape: Callable, transpose: Callable, positions: Sequence[int] | None, jvp: Callable) -> None:
+def defjoint(
+    prim: Primitive, shape: Callable, transpose: Callable, positions: Sequence[int] | None, jvp: Callable
+) -> None:
     """`prim` is linear in the arguments at `positions` taken together (None: in all of them), as a sum is.
 
     `transpose(ct, args, params, linear)` is the list of cotangents for the argument positions `linear`;
@@ -95,6 +105,7 @@ ALL: frozenset[int] = frozenset([-1])
 
 
 # ----- The vector space of tangents: what the engine itself computes with -----
+
 
 def fit(t: Any, like: Any) -> Any:
     """Tangent `t` in the shape and dtype of `like`, by broadcasting."""
@@ -134,7 +145,9 @@ def _size(shape: tuple[int, ...]) -> int:
 
 def _impl_sum_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
     lead = x.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
+    axes = tuple(range(lead)) + tuple(
+        i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1
+    )
     return x.sum(axis=axes, keepdims=True).reshape(shape)[()]
 
 
@@ -152,22 +165,43 @@ def _astype_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -
 
 
 add = Primitive("add", lambda xp, x, y: xp.add(x, y), doc="x + y, with broadcasting")
-defjoint(add, lambda args, params: broadcast_shape(*args), lambda ct, args, params, linear: [ct] * len(linear), (0, 1), _add_jvp)
+defjoint(
+    add,
+    lambda args, params: broadcast_shape(*args),
+    lambda ct, args, params, linear: [ct] * len(linear),
+    (0, 1),
+    _add_jvp,
+)
 
 multiply = Primitive("multiply", lambda xp, x, y: xp.multiply(x, y), doc="x y elementwise, with broadcasting")
 deflinear(multiply, broadcast_shape, lambda ct, x, y: multiply(ct, y), lambda ct, x, y: multiply(ct, x))
 
-broadcast_to = Primitive("broadcast_to", lambda xp, x, shape: xp.broadcast_to(x, shape), doc="x repeated to a larger shape")
+broadcast_to = Primitive(
+    "broadcast_to", lambda xp, x, shape: xp.broadcast_to(x, shape), doc="x repeated to a larger shape"
+)
 deflinear(broadcast_to, lambda x, shape: shape, lambda ct, x, shape: sum_to(ct, shape=shape_of(x)))
 
-sum_to = Primitive("sum_to", _impl_sum_to, doc="x summed over the axes that broadcasting to x's shape repeats")
+sum_to = Primitive(
+    "sum_to", _impl_sum_to, doc="x summed over the axes that broadcasting to x's shape repeats"
+)
 deflinear(sum_to, lambda x, shape: shape, lambda ct, x, shape: broadcast_to(ct, shape=shape_of(x)))
 
-astype = Primitive("astype", lambda xp, x, dtype: xp.asarray(x, dtype=dtype)[()], doc="x converted to a dtype")
-defjoint(astype, lambda args, params: shape_of(args[0]), lambda ct, args, params, linear: [astype(ct, dtype=dtype_of(args[0]))],
-         (0,), _astype_jvp)
+astype = Primitive(
+    "astype", lambda xp, x, dtype: xp.asarray(x, dtype=dtype)[()], doc="x converted to a dtype"
+)
+defjoint(
+    astype,
+    lambda args, params: shape_of(args[0]),
+    lambda ct, args, params, linear: [astype(ct, dtype=dtype_of(args[0]))],
+    (0,),
+    _astype_jvp,
+)
 
-for _prim, _flops in ((add, elementwise_flops(1)), (multiply, elementwise_flops(1)), (broadcast_to, no_flops),
-                      (sum_to, input_flops), (astype, no_flops)):
+for _prim, _flops in (
+    (add, elementwise_flops(1)),
+    (multiply, elementwise_flops(1)),
+    (broadcast_to, no_flops),
+    (sum_to, input_flops),
+    (astype, no_flops),
+):
     _prim.flops = _flops
-

@@ -17,7 +17,18 @@ from .ops.shape import reshape, stack
 from .rules import defzero
 from .tree import Tree, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-__all__ = ["ggn_vp", "grad", "hessian", "hvp", "jacfwd", "jacrev", "quadratic", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = [
+    "ggn_vp",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacfwd",
+    "jacrev",
+    "quadratic",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]
 
 
 def vjp(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
@@ -55,7 +66,7 @@ def grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 
 
 def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
-    """Value and gradient of a scalar `f` in one pass each way: `(value, gradient)`, or `((value, aux), gradient)`.
+    """Value and gradient of a scalar `f`: `(value, gradient)`, with aux `((value, aux), gradient)`.
 
     Residuals are let go as the reverse pass walks over them. Arguments and errors are those of `grad`.
 
@@ -70,8 +81,10 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool 
         y, J, *aux = linearize(part, *chosen, has_aux=has_aux)
         if not (isinstance(y, float) or getattr(y, "shape", None) == () and is_float(y)):
             what = aval_str(y) if hasattr(y, "shape") else type(y).__name__
-            raise TypeError(f"grad: {describe(f)} returned {what}, but a gradient needs a scalar: "
-                            "sum or average the output, or use jacrev or vjp")
+            raise TypeError(
+                f"grad: {describe(f)} returned {what}, but a gradient needs a scalar: "
+                "sum or average the output, or use jacrev or vjp"
+            )
         cts = tree_unflatten(J._in_tree, J.pull([_one(y)], consume=True))
         return ((y, aux[0]) if has_aux else y), cts if many else cts[0]
 
@@ -105,7 +118,7 @@ def hvp(f: Callable, primals: Sequence[Tree], tangents: Sequence[Tree], mode: st
 
 
 def ggn_vp(predict: Callable, loss: Callable, w: Tree, v: Tree) -> Tree:
-    """Generalised Gauss-Newton product Jᵀ H J v, with J = predict'(w) and H the Hessian of `loss` at predict(w).
+    """Generalised Gauss-Newton product Jᵀ H J v: J = predict'(w), H the Hessian of `loss` at predict(w).
 
     One primal pass, one jvp, one vjp. H is the loss's closed form where it has `loss.quadratic`. `v` and the
     result are trees like `w`. (Schraudolph 2002, section 3.)
@@ -120,7 +133,7 @@ def ggn_vp(predict: Callable, loss: Callable, w: Tree, v: Tree) -> Tree:
 
 
 def quadratic(loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
-    """Value, gradient and Hessian map of a scalar `loss` at `y`: `loss.quadratic(y)` if it has one, else by derivatives.
+    """Value, gradient and Hessian map of `loss` at `y`: `loss.quadratic(y)`, or else by derivatives.
 
     >>> import numpy as np
     >>> value, g, H = quadratic(lambda y: (y ** 2).sum(), np.array([1.0, 3.0]))
@@ -144,14 +157,17 @@ def jacfwd(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
     array([[2., 0.],
            [0., 4.]])
     """
+
     def block(J: LinearMap, x_leaves: list, y_leaves: list) -> list[list]:
-        columns = [J.push(basis) for basis in _basis(x_leaves)]  # one list of output tangents an input element
+        columns = [
+            J.push(basis) for basis in _basis(x_leaves)
+        ]  # one list of output tangents an input element
         rows = []
         for j, y in enumerate(y_leaves):
             row, start = [], 0
             for x in x_leaves:
                 n = int(np.prod(shape_of(x), dtype=int))
-                part = stack([c[j] for c in columns[start:start + n]], axis=-1) if n else _empty(y, (0,))
+                part = stack([c[j] for c in columns[start : start + n]], axis=-1) if n else _empty(y, (0,))
                 row.append(reshape(part, shape_of(y) + shape_of(x)))
                 start += n
             rows.append(row)
@@ -169,13 +185,23 @@ def jacrev(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
     >>> jacrev(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
     array([2., 4.])
     """
+
     def block(J: LinearMap, x_leaves: list, y_leaves: list) -> list[list]:
-        rows_flat = [J.pull(basis) for basis in _basis(y_leaves)]  # one list of input cotangents an output element
+        rows_flat = [
+            J.pull(basis) for basis in _basis(y_leaves)
+        ]  # one list of input cotangents an output element
         rows, start = [], 0
         for y in y_leaves:
             n = int(np.prod(shape_of(y), dtype=int))
-            rows.append([reshape(stack([r[i] for r in rows_flat[start:start + n]]) if n else _empty(x, (0,)),
-                                 shape_of(y) + shape_of(x)) for i, x in enumerate(x_leaves)])
+            rows.append(
+                [
+                    reshape(
+                        stack([r[i] for r in rows_flat[start : start + n]]) if n else _empty(x, (0,)),
+                        shape_of(y) + shape_of(x),
+                    )
+                    for i, x in enumerate(x_leaves)
+                ]
+            )
             start += n
         return rows
 
@@ -208,11 +234,16 @@ defzero(_stop_gradient)
 
 # ----- Helpers -----
 
-def _partial(kind: str, f: Callable, nums: tuple[int, ...], args: tuple, kwargs: dict) -> tuple[Callable, list[Tree]]:
+
+def _partial(
+    kind: str, f: Callable, nums: tuple[int, ...], args: tuple, kwargs: dict
+) -> tuple[Callable, list[Tree]]:
     """`f` as a function of the chosen arguments only, and those arguments."""
     if any(not -len(args) <= i < len(args) for i in nums):
-        raise ValueError(f"{kind}: argnums {nums if len(nums) > 1 else nums[0]} of {describe(f)}, "
-                         f"but it was called with {len(args)} arguments")
+        raise ValueError(
+            f"{kind}: argnums {nums if len(nums) > 1 else nums[0]} of {describe(f)}, "
+            f"but it was called with {len(args)} arguments"
+        )
 
     def part(*chosen: Tree) -> Tree:
         full = list(args)
@@ -223,7 +254,9 @@ def _partial(kind: str, f: Callable, nums: tuple[int, ...], args: tuple, kwargs:
     return _named(part, f, ""), [args[i] for i in nums]
 
 
-def _jacobian(kind: str, f: Callable, argnums: int | Sequence[int], has_aux: bool, block: Callable) -> Callable:
+def _jacobian(
+    kind: str, f: Callable, argnums: int | Sequence[int], has_aux: bool, block: Callable
+) -> Callable:
     many = not isinstance(argnums, int)
     nums = tuple(argnums) if many else (argnums,)  # type: ignore[arg-type]
 
@@ -241,13 +274,15 @@ def _jacobian(kind: str, f: Callable, argnums: int | Sequence[int], has_aux: boo
 
 def _basis(leaves: Sequence[Any]) -> Any:
     """For each element of the leaves in turn: all leaves zero but for a one there."""
-    zeros = [namespace_of(x).zeros(shape_of(x), Aval(shape_of(x), x.dtype if hasattr(x, "dtype") else float).dtype)
-             for x in leaves]
+    zeros = [
+        namespace_of(x).zeros(shape_of(x), Aval(shape_of(x), x.dtype if hasattr(x, "dtype") else float).dtype)
+        for x in leaves
+    ]
     for k, zero in enumerate(zeros):
         for i in range(zero.size):
             one = zero.copy()
             one.reshape(-1)[i] = 1
-            yield [*zeros[:k], one, *zeros[k + 1:]]
+            yield [*zeros[:k], one, *zeros[k + 1 :]]
 
 
 def _empty(x: Any, shape: tuple[int, ...]) -> Any:

@@ -1,7 +1,7 @@
 """Pytrees: nested containers whose leaves are arrays, taken apart into a list of leaves and a structure.
 
-dict, list, tuple, namedtuple, None, dataclasses and whatever `register_node` adds are nodes; all else is a leaf.
-`ravel` lays the leaves of a tree out as one vector, the form optimizers work on.
+dict, list, tuple, namedtuple, None, dataclasses and whatever `register_node` adds are nodes; all else is a
+leaf. `ravel` lays the leaves of a tree out as one vector, the form optimizers work on.
 """
 
 import dataclasses
@@ -14,8 +14,18 @@ from .backend import HOME
 from .core import TRACED, dtype_of, shape_of
 from .ops.shape import concatenate, reshape, unravel_vector
 
-__all__ = ["Buffer", "register_node", "ravel", "tree_assign", "tree_buffers", "tree_flatten", "tree_leaves", "tree_map",
-           "tree_paths", "tree_unflatten"]
+__all__ = [
+    "Buffer",
+    "register_node",
+    "ravel",
+    "tree_assign",
+    "tree_buffers",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_map",
+    "tree_paths",
+    "tree_unflatten",
+]
 
 Tree = Any
 
@@ -53,7 +63,7 @@ def tree_leaves(tree: Tree) -> list[Any]:
 
 
 def tree_map(f: Callable, tree: Tree, *rest: Tree) -> Tree:
-    """`f` of each leaf of `tree` and the leaves at the same place in `rest`; raises ValueError if they differ.
+    """`f` of each leaf of `tree` and those at its place in `rest`; raises ValueError if the trees differ.
 
     >>> tree_map(lambda a, b: a + b, {"w": 1.0}, {"w": 2.0})
     {'w': 3.0}
@@ -94,8 +104,10 @@ def ravel(tree: Tree) -> tuple[Any, Callable[[Any], Tree]]:
     shapes = tuple(shape_of(x) for x in leaves)
     for path, x in zip(tree_paths(tree), leaves, strict=True):
         if dtype_of(x) != dtype_of(leaves[0]):
-            raise TypeError(f"ravel: leaf{path} is {dtype_of(x).name}, but the first leaf is {dtype_of(leaves[0]).name}: "
-                            "one vector has one dtype, convert with .astype")
+            raise TypeError(
+                f"ravel: leaf{path} is {dtype_of(x).name}, but the first leaf is {dtype_of(leaves[0]).name}: "
+                "one vector has one dtype, convert with .astype"
+            )
     vector = concatenate([reshape(x, (-1,)) for x in leaves])
     (n,) = shape_of(vector)
 
@@ -151,10 +163,13 @@ def tree_assign(tree: Tree, leaves: Sequence[Any]) -> Tree:
 
 # ----- Nodes -----
 
+
 class _Node(NamedTuple):
     split: Callable[[Any], tuple[tuple, list, Any]]  # node -> (keys, children, static)
     join: Callable[[type, tuple, list, Any], Any]  # (type, keys, children, static) -> node
-    put: Callable[[Any, Any, Any], None] | None  # put(node, key, child), for nodes that can be changed in place
+    put: (
+        Callable[[Any, Any, Any], None] | None
+    )  # put(node, key, child), for nodes that can be changed in place
 
 
 _NODES: dict[type, _Node] = {}
@@ -186,8 +201,12 @@ class TreeDef:
     num_leaves: int = 1
 
     def __eq__(self, other: object) -> bool:
-        return (isinstance(other, TreeDef) and self.kind is other.kind and self.keys == other.keys
-                and self.children == other.children)
+        return (
+            isinstance(other, TreeDef)
+            and self.kind is other.kind
+            and self.keys == other.keys
+            and self.children == other.children
+        )
 
     def __hash__(self) -> int:
         return hash((self.kind, self.keys, self.children))
@@ -210,7 +229,9 @@ def _node_of(x: Any) -> _Node | None:
     node = _NODES.get(cls)
     if node is None and cls is not numpy.ndarray:
         if isinstance(x, tuple) and hasattr(cls, "_fields"):
-            node = _NODES[cls] = _Node(lambda x: (x._fields, list(x), None), lambda cls, k, c, s: cls(*c), None)
+            node = _NODES[cls] = _Node(
+                lambda x: (x._fields, list(x), None), lambda cls, k, c, s: cls(*c), None
+            )
         elif isinstance(x, dict):
             node = _NODES[cls] = _NODES[dict]
         elif dataclasses.is_dataclass(cls):
@@ -257,7 +278,9 @@ def _paths(treedef: TreeDef, prefix: str) -> Iterator[str]:
 
 
 def _step(kind: Any, key: Any) -> str:
-    return f"[{key!r}]" if issubclass(kind, (list, tuple, dict)) and not hasattr(kind, "_fields") else f".{key}"
+    return (
+        f"[{key!r}]" if issubclass(kind, (list, tuple, dict)) and not hasattr(kind, "_fields") else f".{key}"
+    )
 
 
 def _find_buffers(x: Any, path: str, found: dict[int, tuple[str, Buffer]]) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: a nested dict of arrays, numbers and strings in one safetensors file, written whole or not at all.
+"""Checkpoints: a nested dict of arrays and settings in one safetensors file, written whole or not at all.
 
 Arrays keep every bit. `optimizer.state_dict()` is such a dict.
 """
@@ -28,7 +28,9 @@ def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     path = Path(path)
     part = path.with_name(path.name + ".part")
     # safetensors writes the memory behind an array as it lies: only contiguous arrays come out right.
-    safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata={"state": json.dumps(plain)})
+    safetensors.numpy.save_file(
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata={"state": json.dumps(plain)}
+    )
     os.replace(part, path)
 
 
@@ -47,7 +49,9 @@ def load_state(path: str | os.PathLike) -> dict[str, Any]:
             arrays = {k: f.get_tensor(k) for k in f.keys()}
             plain = json.loads((f.metadata() or {})["state"])
     except (safetensors.SafetensorError, KeyError, ValueError) as e:
-        raise ValueError(f"{path} is damaged or no minigrad checkpoint ({type(e).__name__}): take an earlier one") from None
+        raise ValueError(
+            f"{path} is damaged or no minigrad checkpoint ({type(e).__name__}): take an earlier one"
+        ) from None
     return _put_arrays(plain, arrays)
 
 

@@ -19,7 +19,9 @@ def as_rng(rng: Rng) -> np.random.Generator:
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
 
 
-def normal(rng: Rng, shape: tuple[int, ...], std: float, dtype: np.dtype | type | str = np.float32) -> np.ndarray:
+def normal(
+    rng: Rng, shape: tuple[int, ...], std: float, dtype: np.dtype | type | str = np.float32
+) -> np.ndarray:
     """N(0, std²).
 
     >>> normal(0, (2, 3), 0.1).dtype
@@ -28,7 +30,9 @@ def normal(rng: Rng, shape: tuple[int, ...], std: float, dtype: np.dtype | type 
     return (std * as_rng(rng).standard_normal(shape)).astype(dtype)
 
 
-def he_normal(rng: Rng, shape: tuple[int, ...], fan_in: int, dtype: np.dtype | type | str = np.float32) -> np.ndarray:
+def he_normal(
+    rng: Rng, shape: tuple[int, ...], fan_in: int, dtype: np.dtype | type | str = np.float32
+) -> np.ndarray:
     """N(0, 2 / fan_in), for layers followed by relu (He et al. 2015, eq. 10).
 
     >>> he_normal(0, (8, 3, 3, 4), 36).shape
@@ -37,8 +41,9 @@ def he_normal(rng: Rng, shape: tuple[int, ...], fan_in: int, dtype: np.dtype | t
     return normal(rng, shape, math.sqrt(2 / fan_in), dtype)
 
 
-def xavier_uniform(rng: Rng, shape: tuple[int, ...], fan_in: int, fan_out: int,
-                   dtype: np.dtype | type | str = np.float32) -> np.ndarray:
+def xavier_uniform(
+    rng: Rng, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: np.dtype | type | str = np.float32
+) -> np.ndarray:
     """U(-a, a) with a = √(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16).
 
     >>> bool(abs(xavier_uniform(0, (100,), 3, 3)).max() <= 1)

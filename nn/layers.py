@@ -44,10 +44,23 @@ class Conv2d(Module):
     (1, 5, 5, 8)
     """
 
-    def __init__(self, n_in: int, n_out: int, size: Pair, rng: Rng, stride: Pair = 1, padding: Padding = 0,
-                 dilation: Pair = 1, groups: int = 1, bias: bool = True, dtype: DType = np.float32) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        size: Pair,
+        rng: Rng,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        dtype: DType = np.float32,
+    ) -> None:
         if n_in % groups or n_out % groups:
-            raise ValueError(f"Conv2d: {n_in} input and {n_out} output channels do not divide into {groups} groups")
+            raise ValueError(
+                f"Conv2d: {n_in} input and {n_out} output channels do not divide into {groups} groups"
+            )
         shape = (n_out, *pair(size, "size"), n_in // groups)
         self.weight = he_normal(rng, shape, int(np.prod(shape[1:])), dtype)
         self.bias = np.zeros(n_out, dtype) if bias else None
@@ -59,7 +72,7 @@ class Conv2d(Module):
 
 
 class BatchNorm(Module):
-    """Batch normalisation over all axes but the last (Ioffe and Szegedy 2015), with gain `gamma`, shift `beta`.
+    """Batch normalisation over all axes but the last (Ioffe and Szegedy 2015): gain `gamma`, shift `beta`.
 
     With train=True, statistics are the batch's, and the running averages (Buffers) move towards them by
     `momentum`, the variance as its unbiased estimate. With train=False, the running averages are used.
@@ -82,8 +95,11 @@ class BatchNorm(Module):
             return x * scale + (self.beta - self.running_mean.value * scale)
         rows = x.size // x.shape[-1]
         if rows < 2:
-            raise ValueError(f"BatchNorm: a batch of shape {x.shape} has one row a channel, whose variance is no estimate: "
-                             "use a larger batch, or train=False")
+            raise ValueError(
+                f"BatchNorm: a batch of shape {x.shape} has one row a channel, whose variance is no "
+                f"estimate: "
+                "use a larger batch, or train=False"
+            )
         y, mean, r = batch_norm_with_statistics(x, self.gamma, self.beta, self.eps)
         var = (1 / (r * r) - self.eps) * (rows / (rows - 1))
         for running, now in ((self.running_mean, mean), (self.running_var, var)):
@@ -103,14 +119,17 @@ class LayerNorm(Module):
 
     def forward(self, x: Array, train: bool) -> Array:
         centred = x - mg.mean(x, -1, keepdims=True)
-        return self.gamma * (centred / mg.sqrt(mg.mean(mg.square(centred), -1, keepdims=True) + self.eps)) + self.beta
+        return (
+            self.gamma * (centred / mg.sqrt(mg.mean(mg.square(centred), -1, keepdims=True) + self.eps))
+            + self.beta
+        )
 
 
 class Dropout(Module):
     """With train=True, zeroes each element with probability `p` and divides the others by 1 - p.
 
-    The mask is a function of `key` and of a counter (a Buffer) that each primal pass with train=True advances:
-    setting the counter back draws the same mask again.
+    The mask is a function of `key` and of a counter (a Buffer) that each primal pass with train=True
+    advances: setting the counter back draws the same mask again.
 
     >>> layer = Dropout(0.5, rng=0)
     >>> layer(np.ones(4)), layer.count
@@ -148,7 +167,9 @@ class Embedding(Module):
             raise TypeError(f"Embedding: indices are {x.dtype.name}, but must be integers")
         n = self.weight.shape[0]
         if x.size and not (0 <= int(x.min()) and int(x.max()) < n):
-            raise ValueError(f"Embedding: indices reach from {x.min()} to {x.max()}, but the table has rows 0 to {n - 1}")
+            raise ValueError(
+                f"Embedding: indices reach from {x.min()} to {x.max()}, but the table has rows 0 to {n - 1}"
+            )
         return mg.take(self.weight, x, 0)
 
 
@@ -199,7 +220,9 @@ class Flatten(Module):
     """
 
     def forward(self, x: Array, train: bool) -> Array:
-        return mg.reshape(x, (x.shape[0], -1)) if x.shape[0] else mg.reshape(x, (0, int(np.prod(x.shape[1:]))))
+        return (
+            mg.reshape(x, (x.shape[0], -1)) if x.shape[0] else mg.reshape(x, (0, int(np.prod(x.shape[1:]))))
+        )
 
 
 class Sequential(Module):
@@ -233,6 +256,7 @@ class Residual(Module):
 
 
 # ----- Activations -----
+
 
 class ReLU(Module):
     """max(x, 0), with derivative 0 at 0.

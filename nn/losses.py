@@ -20,7 +20,9 @@ class Loss:
 
     def __init__(self, reduction: str = "mean") -> None:
         if reduction not in ("mean", "sum"):
-            raise ValueError(f"{type(self).__name__}: reduction {reduction!r} is unknown: use 'mean' or 'sum'")
+            raise ValueError(
+                f"{type(self).__name__}: reduction {reduction!r} is unknown: use 'mean' or 'sum'"
+            )
         self.reduction = reduction
 
     def __call__(self, y: Array) -> Array:
@@ -38,7 +40,9 @@ class Loss:
 
     def _check(self, y: Array, targets: Array) -> None:
         if y.shape != targets.shape:
-            raise ValueError(f"{type(self).__name__}: outputs {aval_str(y)} do not fit targets {aval_str(targets)}")
+            raise ValueError(
+                f"{type(self).__name__}: outputs {aval_str(y)} do not fit targets {aval_str(targets)}"
+            )
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -88,7 +92,7 @@ class SquaredError(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """Σ softplus(y) - t y for logits y and targets t in [0, 1]: gradient (σ(y) - t) / N, H v = σ (1 - σ) v / N.
+    """Σ softplus(y) - t y, logits y, targets t in [0, 1]: gradient (σ(y) - t) / N, H v = σ (1 - σ) v / N.
 
     >>> import numpy as np
     >>> float(BinaryCrossEntropy(np.ones((1, 1)))(np.zeros((1, 1))).round(4))

@@ -12,27 +12,51 @@ import numpy as np
 import minigrad as mg
 
 from .init import Rng, as_rng, normal
-from .layers import (AvgPool2d, BatchNorm, Conv2d, Flatten, GlobalAvgPool, Linear, MaxPool2d, ReLU, Residual, Sequential, Tanh)
+from .layers import (
+    AvgPool2d,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+    Tanh,
+)
 from .module import Module
 
 DType = Any
 RESNET_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 VGG_STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
-NAMES = ("mlp", "lenet", "basic_cifar", "basic_cifar_bn", *(f"resnet{d}" for d in sorted((*RESNET_DEPTHS, 18))),
-         *(f"vgg{d}" for d in VGG_STAGES))
+NAMES = (
+    "mlp",
+    "lenet",
+    "basic_cifar",
+    "basic_cifar_bn",
+    *(f"resnet{d}" for d in sorted((*RESNET_DEPTHS, 18))),
+    *(f"vgg{d}" for d in VGG_STAGES),
+)
 
 
-def build(name: str, image: tuple[int, int, int], classes: int, rng: Rng = 0, dtype: DType = np.float32) -> Module:
+def build(
+    name: str, image: tuple[int, int, int], classes: int, rng: Rng = 0, dtype: DType = np.float32
+) -> Module:
     """The model called `name` for images of shape `image` (H, W, C); raises ValueError for an unknown name.
 
     >>> build("resnet8", (8, 8, 1), 10)(np.ones((2, 8, 8, 1), np.float32)).shape
     (2, 10)
     """
-    kind, depth = re.fullmatch(r"([a-z_]+?)(\d*)", name).groups() if re.fullmatch(r"[a-z_]+\d*", name) else (name, "")
+    kind, depth = (
+        re.fullmatch(r"([a-z_]+?)(\d*)", name).groups() if re.fullmatch(r"[a-z_]+\d*", name) else (name, "")
+    )
     if name not in NAMES:
         raise ValueError(f"unknown model {name!r}: use one of {', '.join(NAMES)}")
     if kind == "mlp":
-        return Sequential(Flatten(), *mlp((int(np.prod(image)), 128, 64, 32, classes), rng, dtype=dtype).layers)
+        return Sequential(
+            Flatten(), *mlp((int(np.prod(image)), 128, 64, 32, classes), rng, dtype=dtype).layers
+        )
     if kind == "lenet":
         return lenet(image, classes, rng, dtype)
     if kind.startswith("basic_cifar"):
@@ -42,7 +66,9 @@ def build(name: str, image: tuple[int, int, int], classes: int, rng: Rng = 0, dt
     return {"resnet": resnet, "vgg": vgg}[kind](int(depth), classes, image[2], rng, dtype)
 
 
-def mlp(sizes: Sequence[int], rng: Rng = 0, activation: type[Module] = Tanh, dtype: DType = np.float32) -> Sequential:
+def mlp(
+    sizes: Sequence[int], rng: Rng = 0, activation: type[Module] = Tanh, dtype: DType = np.float32
+) -> Sequential:
     """Linear layers of these sizes with an activation between them: (N, sizes[0]) -> (N, sizes[-1]).
 
     >>> mlp((4, 3, 2))(np.ones((5, 4), np.float32)).shape
@@ -55,8 +81,10 @@ def mlp(sizes: Sequence[int], rng: Rng = 0, activation: type[Module] = Tanh, dty
     return Sequential(*layers[:-1])
 
 
-def lenet(image: tuple[int, int, int] = (28, 28, 1), classes: int = 10, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
-    """Two 5x5 convolutions with max pooling, then two linear layers: LeNet with 20, 50 and 500 units and relu.
+def lenet(
+    image: tuple[int, int, int] = (28, 28, 1), classes: int = 10, rng: Rng = 0, dtype: DType = np.float32
+) -> Sequential:
+    """Two 5x5 convolutions with max pooling, two linear layers: LeNet with 20, 50, 500 units and relu.
 
     >>> lenet()(np.ones((1, 28, 28, 1), np.float32)).shape
     (1, 10)
@@ -64,14 +92,28 @@ def lenet(image: tuple[int, int, int] = (28, 28, 1), classes: int = 10, rng: Rng
     rng = as_rng(rng)
     h, w, channels = image
     if min(h, w) < 16:
-        raise ValueError(f"lenet: images of {h} x {w} are too small for two 5x5 convolutions with pooling: use at least 16 x 16")
+        raise ValueError(
+            f"lenet: images of {h} x {w} are too small for two 5x5 convolutions with pooling: use at "
+            f"least 16 x 16"
+        )
     flat = ((h - 4) // 2 - 4) // 2 * (((w - 4) // 2 - 4) // 2) * 50
-    return Sequential(Conv2d(channels, 20, 5, rng, dtype=dtype), ReLU(), MaxPool2d(2),
-                      Conv2d(20, 50, 5, rng, dtype=dtype), ReLU(), MaxPool2d(2),
-                      Flatten(), Linear(flat, 500, rng, dtype=dtype), ReLU(), Linear(500, classes, rng, dtype=dtype))
+    return Sequential(
+        Conv2d(channels, 20, 5, rng, dtype=dtype),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(20, 50, 5, rng, dtype=dtype),
+        ReLU(),
+        MaxPool2d(2),
+        Flatten(),
+        Linear(flat, 500, rng, dtype=dtype),
+        ReLU(),
+        Linear(500, classes, rng, dtype=dtype),
+    )
 
 
-def basic_cifar(batch_norm: bool = True, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
+def basic_cifar(
+    batch_norm: bool = True, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32
+) -> Sequential:
     """The paper's basic CIFAR network for 32x32 images: 145,578 parameters, and 384 more with batch norm.
 
     Three 5x5 convolutions with 3x3 pooling of stride 2, a 4x4 and a 1x1 convolution; weights N(0, std²) with
@@ -82,7 +124,9 @@ def basic_cifar(batch_norm: bool = True, classes: int = 10, channels: int = 3, r
     """
     rng = as_rng(rng)
 
-    def block(n_in: int, n_out: int, size: int, padding: int, std: float, pool: Module | None) -> list[Module]:
+    def block(
+        n_in: int, n_out: int, size: int, padding: int, std: float, pool: Module | None
+    ) -> list[Module]:
         conv = Conv2d(n_in, n_out, size, rng, padding=padding, dtype=dtype)
         conv.weight = normal(rng, conv.weight.shape, std, dtype)
         norm = [BatchNorm(n_out, dtype=dtype)] if batch_norm else []
@@ -90,12 +134,20 @@ def basic_cifar(batch_norm: bool = True, classes: int = 10, channels: int = 3, r
 
     last = Conv2d(64, classes, 1, rng, dtype=dtype)
     last.weight = normal(rng, last.weight.shape, 0.05, dtype)
-    return Sequential(*block(channels, 32, 5, 2, 0.01, MaxPool2d(3, 2, 1)), *block(32, 32, 5, 2, 0.05, AvgPool2d(3, 2, 1)),
-                      *block(32, 64, 5, 2, 0.05, AvgPool2d(3, 2, 1)), *block(64, 64, 4, 0, 0.05, None), last, Flatten())
+    return Sequential(
+        *block(channels, 32, 5, 2, 0.01, MaxPool2d(3, 2, 1)),
+        *block(32, 32, 5, 2, 0.05, AvgPool2d(3, 2, 1)),
+        *block(32, 64, 5, 2, 0.05, AvgPool2d(3, 2, 1)),
+        *block(64, 64, 4, 0, 0.05, None),
+        last,
+        Flatten(),
+    )
 
 
-def resnet(depth: int, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
-    """The CIFAR residual network of He et al. 2016, section 4.2: depth 6n + 2, stages of 16, 32 and 64 channels.
+def resnet(
+    depth: int, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32
+) -> Sequential:
+    """The CIFAR residual network of He et al. 2016, section 4.2: depth 6n + 2, 16 to 64 channels.
 
     Shortcuts that change size take every second pixel and add zero channels (their option A).
 
@@ -136,8 +188,10 @@ def resnet18(classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = 
     return Sequential(*layers, GlobalAvgPool(), Linear(512, classes, rng, dtype=dtype))
 
 
-def vgg(depth: int = 11, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
-    """VGG with batch norm for 32x32 images (Simonyan and Zisserman 2015): 3x3 convolutions in five pooled stages.
+def vgg(
+    depth: int = 11, classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32
+) -> Sequential:
+    """VGG with batch norm for 32x32 images (Simonyan and Zisserman 2015), in five pooled stages.
 
     >>> vgg(11)(np.ones((1, 32, 32, 3), np.float32)).shape
     (1, 10)
@@ -157,15 +211,25 @@ def vgg(depth: int = 11, classes: int = 10, channels: int = 3, rng: Rng = 0, dty
 
 # ----- Parts -----
 
+
 def conv_bn(n_in: int, n_out: int, size: int, rng: Rng, stride: int, dtype: DType) -> list[Module]:
-    """A convolution that keeps the size (but for `stride`) and its batch norm, which makes a bias needless."""
-    return [Conv2d(n_in, n_out, size, rng, stride, size // 2, bias=False, dtype=dtype), BatchNorm(n_out, dtype=dtype)]
+    """A convolution that keeps the size (but for `stride`), and batch norm, which makes a bias needless."""
+    return [
+        Conv2d(n_in, n_out, size, rng, stride, size // 2, bias=False, dtype=dtype),
+        BatchNorm(n_out, dtype=dtype),
+    ]
 
 
-def basic_block(n_in: int, n_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: DType) -> Residual:
+def basic_block(
+    n_in: int, n_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: DType
+) -> Residual:
     """Two 3x3 convolutions beside a shortcut; the relu after their sum follows in the network."""
-    return Residual(Sequential(*conv_bn(n_in, n_out, 3, rng, stride, dtype), ReLU(), *conv_bn(n_out, n_out, 3, rng, 1, dtype)),
-                    shortcut)
+    return Residual(
+        Sequential(
+            *conv_bn(n_in, n_out, 3, rng, stride, dtype), ReLU(), *conv_bn(n_out, n_out, 3, rng, 1, dtype)
+        ),
+        shortcut,
+    )
 
 
 class Subsample(Module):
@@ -179,4 +243,4 @@ class Subsample(Module):
         self.stride, self.extra = stride, extra
 
     def forward(self, x: Any, train: bool) -> Any:
-        return mg.pad(x[:, ::self.stride, ::self.stride], ((0, 0), (0, 0), (0, 0), (0, self.extra)))
+        return mg.pad(x[:, :: self.stride, :: self.stride], ((0, 0), (0, 0), (0, 0), (0, self.extra)))

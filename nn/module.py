@@ -1,4 +1,4 @@
-"""Module: a layer or model as a pytree. Its floating-point arrays are the leaves, everything else is structure.
+"""Module: a layer or model as a pytree. Floating-point arrays are the leaves, all else is structure.
 
 So `mg.grad(lambda m: loss(m(x)))(model)` is a Module of gradients, and `mg.ravel(model)` one vector.
 State that is no parameter (running statistics, a dropout counter) sits in Buffers, which all copies share.
@@ -74,7 +74,10 @@ def first_nonfinite(model: Module, x: Array, train: bool = False) -> str | None:
     ...     first_nonfinite(Root(), np.array([1.0, -1.0]))
     'the output of model (Root) has 1 NaN and 0 infinite of 2 values'
     """
-    for what, value in [("the input", x), *zip((f"parameter model{p}" for p in tree_paths(model)), tree_leaves(model), strict=True)]:
+    for what, value in [
+        ("the input", x),
+        *zip((f"parameter model{p}" for p in tree_paths(model)), tree_leaves(model), strict=True),
+    ]:
         if (words := _nonfinite(value)) is not None:
             return f"{what} has {words}"
     names = {id(m): f"model{path}" for path, m in _modules(model, "")}
@@ -82,7 +85,9 @@ def first_nonfinite(model: Module, x: Array, train: bool = False) -> str | None:
 
     def look(module: Module, y: Array) -> None:
         if not found and (words := _nonfinite(y)) is not None:
-            found.append(f"the output of {names.get(id(module), 'a layer')} ({type(module).__name__}) has {words}")
+            found.append(
+                f"the output of {names.get(id(module), 'a layer')} ({type(module).__name__}) has {words}"
+            )
 
     with keeping_buffers(model), _observing(look):
         model(x, train=train)
@@ -91,7 +96,7 @@ def first_nonfinite(model: Module, x: Array, train: bool = False) -> str | None:
 
 @contextmanager
 def keeping_buffers(model: Any) -> Iterator[None]:
-    """Puts every Buffer of `model` back to its value from before, so that an extra evaluation leaves no trace.
+    """Puts every Buffer of `model` back to its value from before: an extra evaluation leaves no trace.
 
     >>> from minigrad import Buffer
     >>> model = {"count": Buffer(0)}

@@ -1,4 +1,4 @@
-"""Optimizers on one flat parameter vector: CurveBall above all, and the first-order methods it is compared to."""
+"""Optimizers on one flat parameter vector: CurveBall, and the first-order methods it is compared to."""
 
 from typing import Any
 
@@ -8,7 +8,12 @@ from .damping import LambdaRule
 from .first_order import SGD, Adam, RMSProp
 from .quadratic import QuadraticModel
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"curveball": CurveBall, "sgd": SGD, "adam": Adam, "rmsprop": RMSProp}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "curveball": CurveBall,
+    "sgd": SGD,
+    "adam": Adam,
+    "rmsprop": RMSProp,
+}
 
 
 def build(name: str, model: Any, **settings: Any) -> Optimizer:

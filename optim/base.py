@@ -22,7 +22,7 @@ Loss = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What one step did: its number from 0, the loss before it (weight decay included), and the passes it ran."""
+    """What one step did: its number from 0, the loss before it (with weight decay), the passes it ran."""
 
     step: int
     loss: float
@@ -34,8 +34,8 @@ class Optimizer:
 
     `w` is all of them in one vector; `model` the live tree whose leaves are views of `w`. A Module stays the
     same object; of another tree a new one is made. `weight_decay` wd adds wd/2 |w|² to the loss, exactly:
-    wd w to the gradient, wd to the curvature. Raises TypeError for leaves that are not floating point or differ
-    in dtype, ValueError for an array that the tree holds twice.
+    wd w to the gradient, wd to the curvature. Raises TypeError for leaves that are not floating point or
+    differ in dtype, ValueError for an array that the tree holds twice.
     """
 
     def __init__(self, model: Tree, weight_decay: float = 0.0) -> None:
@@ -45,10 +45,15 @@ class Optimizer:
         seen: dict[int, str] = {}
         for path, x in zip(paths, leaves, strict=True):
             if not is_float(x):
-                raise TypeError(f"{self.name}: model{path} is {aval_str(x)}: parameters must be floating point")
+                raise TypeError(
+                    f"{self.name}: model{path} is {aval_str(x)}: parameters must be floating point"
+                )
             if id(x) in seen:
-                raise ValueError(f"{self.name}: model{seen[id(x)]} and model{path} are the same array, and one vector cannot "
-                                 "hold it once for both: let the tree hold it once, and use it twice in `predict`")
+                raise ValueError(
+                    f"{self.name}: model{seen[id(x)]} and model{path} are the same array, and one "
+                    f"vector cannot "
+                    "hold it once for both: let the tree hold it once, and use it twice in `predict`"
+                )
             seen[id(x)] = path
         self.w, self.unravel = mg.ravel(model)
         live = self.unravel(self.w)
@@ -73,7 +78,7 @@ class Optimizer:
         return {"primal": 1, "jvp": 0, "vjp": 1}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a bit-exact continuation needs: copies of the vectors, the counters, the model's Buffers."""
+        """All that a bit-exact continuation needs: copies of the vectors, counters, the model's Buffers."""
         state: dict[str, Any] = {"optimizer": self.name}
         for key, value in self._state().items():
             state[key] = value.copy() if hasattr(value, "copy") else value
@@ -85,13 +90,23 @@ class Optimizer:
         mine = self.state_dict()
         if state.get("optimizer") != self.name:
             raise ValueError(f"{self.name}: this is the state of {state.get('optimizer')!r}")
-        for part, own, other in (("state", mine, state), ("buffers", mine["buffers"], state.get("buffers", {}))):
+        for part, own, other in (
+            ("state", mine, state),
+            ("buffers", mine["buffers"], state.get("buffers", {})),
+        ):
             if own.keys() != other.keys():
-                raise ValueError(f"{self.name}: {part} holds {sorted(other)}, this optimizer has {sorted(own)}")
+                raise ValueError(
+                    f"{self.name}: {part} holds {sorted(other)}, this optimizer has {sorted(own)}"
+                )
             for key, value in own.items():
-                if hasattr(value, "dtype") and (value.shape, value.dtype) != (other[key].shape, other[key].dtype):
-                    raise ValueError(f"{self.name}: {key} is {aval_str(other[key])} in the state, "
-                                     f"but {aval_str(value)} here: it belongs to another model")
+                if hasattr(value, "dtype") and (value.shape, value.dtype) != (
+                    other[key].shape,
+                    other[key].dtype,
+                ):
+                    raise ValueError(
+                        f"{self.name}: {key} is {aval_str(other[key])} in the state, "
+                        f"but {aval_str(value)} here: it belongs to another model"
+                    )
         for key, value in self._state().items():
             if hasattr(value, "dtype"):
                 value[...] = state[key]  # in place: the model's arrays are views of w
@@ -115,11 +130,15 @@ class Optimizer:
 
     def _check_finite(self, value: float, gg: float) -> None:
         if not math.isfinite(value):
-            raise FloatingPointError(f"{self.name} step {self.count}: the loss is {value}; parameters are as before the step: "
-                                     "look at the data, lower the learning rate, or raise the damping")
+            raise FloatingPointError(
+                f"{self.name} step {self.count}: the loss is {value}; parameters are as before the step: "
+                "look at the data, lower the learning rate, or raise the damping"
+            )
         if not math.isfinite(gg):
-            raise FloatingPointError(f"{self.name} step {self.count}: the loss is finite, but its gradient is not; parameters "
-                                     "are as before the step: look for sqrt, log or division at 0")
+            raise FloatingPointError(
+                f"{self.name} step {self.count}: the loss is finite, but its gradient is not; parameters "
+                "are as before the step: look for sqrt, log or division at 0"
+            )
 
 
 def dot(a: Array, b: Array) -> float:

@@ -1,7 +1,8 @@
 """CurveBall: a Newton step kept as a momentum buffer, improved by one step of its own each iteration.
 
 "Small Steps and Giant Leaps: Minimal Newton Solvers for Deep Learning", Henriques, Ehrhardt, Albanie and
-Vedaldi, arXiv 1805.08095. Beyond SGD it needs two forward-mode passes, on the linearization SGD's gradient uses.
+Vedaldi, arXiv 1805.08095. Beyond SGD it needs two forward-mode passes, on the linearization SGD's gradient
+uses.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from .quadratic import QuadraticModel
 
 @dataclass(frozen=True)
 class CurveBallInfo(StepInfo):
-    """`rho` and `beta` of the step z ← rho z - beta dz, `lam` used in it, and where λ was looked at (else None):
+    """`rho`, `beta` of z ← rho z - beta dz, the `lam` used, and in steps that look at λ (None in others):
 
     `predicted`, the change of the loss by the damped model, and `ratio`, the actual change divided by it.
     """
@@ -51,8 +52,15 @@ class CurveBall(Optimizer):
     array([1. , 0.1])
     """
 
-    def __init__(self, model: Tree, lam: float = 1.0, rho: float | None = None, beta: float | None = None,
-                 adapt_lam: bool = True, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Tree,
+        lam: float = 1.0,
+        rho: float | None = None,
+        beta: float | None = None,
+        adapt_lam: bool = True,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(model, weight_decay)
         if lam < 0:
             raise ValueError(f"CurveBall: lam={lam} must not be negative")
@@ -78,28 +86,33 @@ class CurveBall(Optimizer):
         before = float(value) + wd / 2 * dot(w, w)
 
         passes["jvp"] += 1
-        Jz = J(z)                                                   # forward-mode pass 1
+        Jz = J(z)  # forward-mode pass 1
         u = H(Jz)
         passes["vjp"] += 1
-        dz = J.T(g + u) + (lam + wd) * z                            # the reverse-mode pass: Ĥ z + g
+        dz = J.T(g + u) + (lam + wd) * z  # the reverse-mode pass: Ĥ z + g
         if wd:
             dz += wd * w
         self._check_finite(before, dot(dz, dz))
 
         if self._needs_model():
             passes["jvp"] += 1
-            Jdz = J(dz)                                             # forward-mode pass 2
+            Jdz = J(dz)  # forward-mode pass 2
             v = H(Jdz)
             a11 = dot(Jdz, v) + (lam + wd) * dot(dz, dz)
             a12 = dot(Jz, v) + (lam + wd) * dot(dz, z)
             a22 = dot(Jz, u) + (lam + wd) * dot(z, z)
             b1 = dot(g, Jdz) + wd * dot(w, dz)
             b2 = dot(g, Jz) + wd * dot(w, z)
-            model = QuadraticModel(np.array([[a11, a12], [a12, a22]]), np.array([b1, b2]))  # on the directions dz, z
+            model = QuadraticModel(
+                np.array([[a11, a12], [a12, a22]]), np.array([b1, b2])
+            )  # on the directions dz, z
         if self.rho is None:
             if a11 <= 0 < dot(dz, dz):
-                raise ValueError(f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta have no "
-                                 "automatic values: use lam > 0, or give rho and beta")
+                raise ValueError(
+                    f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta "
+                    f"have no "
+                    "automatic values: use lam > 0, or give rho and beta"
+                )
             c = model.minimum()
         else:
             c = np.array([-self.beta, self.rho])  # type: ignore[operator]

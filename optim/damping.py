@@ -1,4 +1,4 @@
-"""Damping: how λ follows the agreement between the quadratic model and the loss (Levenberg and Marquardt's rule).
+"""Damping: how λ follows the agreement of model and loss (Levenberg and Marquardt's rule).
 
 CurveBall's constants are those of the authors' code: every 5 steps, by 0.999⁵, thresholds ½ and 3/2.
 """
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class LambdaRule(NamedTuple):
-    """λ grows where the loss fell by less than `low` of the prediction, and shrinks where by more than `high`.
+    """λ grows where the loss fell by less than `low` of the prediction, shrinks where by more than `high`.
 
     The prediction is that of the damped model, so an exact quadratic gives ratios from 1 to 2, never below.
     """

@@ -18,7 +18,14 @@ class SGD(Optimizer):
     (1.0, array([0.8]))
     """
 
-    def __init__(self, model: Tree, lr: float = 0.1, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Tree,
+        lr: float = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(model, weight_decay)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov=True needs momentum > 0")
@@ -47,7 +54,14 @@ class RMSProp(Optimizer):
     array([0.9])
     """
 
-    def __init__(self, model: Tree, lr: float = 0.001, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Tree,
+        lr: float = 0.001,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(model, weight_decay)
         self.lr, self.alpha, self.eps = lr, alpha, eps
         self.s = self.w * 0
@@ -74,8 +88,14 @@ class Adam(Optimizer):
     array([0.9])
     """
 
-    def __init__(self, model: Tree, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: Tree,
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(model, weight_decay)
         self.lr, self.betas, self.eps = lr, betas, eps
         self.m, self.v = self.w * 0, self.w * 0

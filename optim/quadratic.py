@@ -1,6 +1,7 @@
 """The quadratic model of the loss on a few directions, and its minimum: where rho and beta come from.
 
-m(c) = b·c + ½ cᵀ A c for the step d = Σ c_k p_k, with A_ij = p_iᵀ Ĥ p_j and b_i = g·p_i. All of it is float64.
+m(c) = b·c + ½ cᵀ A c for the step d = Σ c_k p_k, with A_ij = p_iᵀ Ĥ p_j and b_i = g·p_i. All of it is
+float64.
 """
 
 from typing import NamedTuple
@@ -32,6 +33,11 @@ class QuadraticModel(NamedTuple):
         array([-0.5,  0. ])
         """
         diag = np.diag(self.A)
-        scale = np.divide(1.0, np.sqrt(diag, where=diag > 0, out=np.ones_like(diag)), where=diag > 0, out=np.zeros_like(diag))
+        scale = np.divide(
+            1.0,
+            np.sqrt(diag, where=diag > 0, out=np.ones_like(diag)),
+            where=diag > 0,
+            out=np.zeros_like(diag),
+        )
         c = np.linalg.lstsq(self.A * np.outer(scale, scale), -self.b * scale, rcond=1e-13)[0]
         return c * scale

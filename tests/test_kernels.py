@@ -1,4 +1,4 @@
-"""The array kernels: generic against plain loops and numbers, cpu against generic, transposes against the adjoint
+"""The array kernels: generic against plain loops, cpu against generic, transposes against the adjoint
 identity <f(x), y> = <x, f'(y)>.
 """
 
@@ -149,7 +149,7 @@ def test_conv_adjoints(get, case):
 
 @pytest.mark.parametrize("budget", [64, 2000, 1 << 18])
 def test_conv_in_tiles_of_any_size(monkeypatch, budget):
-    """Part of an image at a time, a few images with a remainder, all at once; stacked products with a remainder."""
+    """Part of an image at a time, a few images and a remainder, all at once; stacked products likewise."""
     monkeypatch.setattr(cpu, "_TILE", budget)
     monkeypatch.setattr(cpu, "_GEMM", 100 * budget)
     x, w = normal(0, (5, 13, 11, 4), "f8"), normal(1, (3, 3, 3, 4), "f8")

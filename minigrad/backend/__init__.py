@@ -1,7 +1,7 @@
 """What differs between array libraries: which namespace an array belongs to, and which kernels serve it.
 
-`backend_of(x)` is one dictionary look-up on `type(x)`. Operations are written once against the namespace `xp`;
-only what is worth a kernel (convolution, pooling, batch norm, relu) is asked of the backend.
+`backend_of(x)` is one dictionary look-up on `type(x)`. Operations are written once against the namespace
+`xp`; only what is worth a kernel (convolution, pooling, batch norm, relu) is asked of the backend.
 """
 
 from dataclasses import dataclass
@@ -74,8 +74,10 @@ def kernels_of(xp: ModuleType) -> Any:
 
 
 def mixed_backends(one: Backend, other: Backend) -> MixedBackendError:
-    return MixedBackendError(f"{one.name} and {other.name} arrays meet in one operation: "
-                             "move one of them first, with minigrad.to_device(x, 'cpu' or 'cuda')")
+    return MixedBackendError(
+        f"{one.name} and {other.name} arrays meet in one operation: "
+        "move one of them first, with minigrad.to_device(x, 'cpu' or 'cuda')"
+    )
 
 
 NUMPY = Backend("numpy", numpy, cpu)
@@ -92,12 +94,24 @@ class _Home(dict):
         if cls.__module__.partition(".")[0] == "cupy":
             self[cls] = _cupy()
             return self[cls]
-        raise TypeError(f"{cls.__name__} is not an array: minigrad works on NumPy and CuPy arrays and on numbers")
+        raise TypeError(
+            f"{cls.__name__} is not an array: minigrad works on NumPy and CuPy arrays and on numbers"
+        )
 
 
 # A NumPy scalar is what NumPy returns for a 0-d result; like a Python number it may stand beside any array.
-HOME: dict[type, Any] = _Home({numpy.ndarray: NUMPY, list: NUMPY, tuple: NUMPY,
-                               numpy.generic: None, float: None, int: None, bool: None, complex: None})
+HOME: dict[type, Any] = _Home(
+    {
+        numpy.ndarray: NUMPY,
+        list: NUMPY,
+        tuple: NUMPY,
+        numpy.generic: None,
+        float: None,
+        int: None,
+        bool: None,
+        complex: None,
+    }
+)
 
 
 def _cupy() -> Backend:

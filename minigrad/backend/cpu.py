@@ -1,6 +1,7 @@
-"""NumPy kernels on arrays, same functions and layouts as `generic` without its `xp`, in tiles that stay in cache.
+"""NumPy kernels: the functions and layouts of `generic` without its `xp`, in tiles that stay in cache.
 
-Images, or rows of a matrix, are shared out to one thread per core (MINIGRAD_NUM_THREADS); sums run in a fixed order.
+Images, or rows of a matrix, are shared out to one thread per core (MINIGRAD_NUM_THREADS); sums run in a fixed
+order.
 """
 
 import functools
@@ -123,7 +124,7 @@ def conv2d_filter(
 def _patches(
     x: Array, kernel: Pair, hw: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Iterator[tuple[tuple[slice, slice], Array]]:
-    """Tiles of the patch matrix, each with the (images, output rows) it stands for; the next overwrites the last."""
+    """Tiles of the patch matrix, each with its (images, output rows); the next overwrites the last."""
     n, h, w, c = x.shape
     (oh, ow), (kh, kw), (top, left) = hw, kernel, (padding[0][0], padding[1][0])
     width = kh * kw * c
@@ -148,7 +149,7 @@ def _patches(
 
 
 def _matmul(a: Array, b: Array, out: Array) -> None:
-    """a @ b for a tall `a`, as a stack of products that OpenBLAS leaves on the calling thread, if they can be tall."""
+    """a @ b for a tall `a`, as a stack of products that OpenBLAS leaves on the calling thread, if it can."""
     rows = _GEMM // max(b.size, 1)
     cut = len(a) // rows * rows if rows >= 32 else 0
     if cut:
@@ -219,7 +220,8 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
             means[k] = mean + error
             squares[k] = _fold(d, c) - counts[k] * error**2
 
-    # Within a tile the mean comes first, then the deviations from it; tiles combine as in Chan, Golub, LeVeque 1979.
+    # Within a tile the mean comes first, then the deviations from it; tiles combine as in Chan, Golub,
+    # LeVeque 1979.
     _share(moments, len(tiles), x.size)
     mean = (counts * means).sum(0) / max(pixels, 1)
     var = (squares + counts * (means - mean) ** 2).sum(0) / max(pixels, 1)
@@ -302,7 +304,7 @@ def _affine(scaled: tuple[Array, Array] | None, xhat: Array, along: Array, level
 
 
 def _lanes(x: Array) -> Array:
-    """x as rows of several pixels each: a row of one pixel's few channels is too short for NumPy's inner loop."""
+    """x as rows of several pixels each: one pixel's few channels are too short for NumPy's inner loop."""
     c = max(x.shape[-1], 1)
     pixels, lane = x.size // c, 1
     while lane * c < _LANE and pixels and pixels % (2 * lane) == 0:

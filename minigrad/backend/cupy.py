@@ -12,13 +12,19 @@ from . import Backend, generic
 try:
     import cupy as xp
 except ImportError:
-    raise RuntimeError("CUDA arrays need CuPy: pip install 'minigrad[cuda12]' or 'minigrad[cuda13]'") from None
+    raise RuntimeError(
+        "CUDA arrays need CuPy: pip install 'minigrad[cuda12]' or 'minigrad[cuda13]'"
+    ) from None
 
 # `import cupy` succeeds without a driver; only this probe tells whether arrays can be made.
 if not xp.cuda.is_available():
     raise RuntimeError("CuPy is installed, but no usable CUDA device was found: use device 'cpu'")
 
-KERNELS = ("conv2d conv2d_input conv2d_filter pool_index pool_gather pool_scatter window_sum window_spread "
-           "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask").split()
+KERNELS = (
+    "conv2d conv2d_input conv2d_filter pool_index pool_gather pool_scatter window_sum window_spread "
+    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
+).split()
 
-BACKEND = Backend("cupy", xp, SimpleNamespace(**{name: partial(getattr(generic, name), xp) for name in KERNELS}))
+BACKEND = Backend(
+    "cupy", xp, SimpleNamespace(**{name: partial(getattr(generic, name), xp) for name in KERNELS})
+)

@@ -1,6 +1,7 @@
 """Reference kernels on arrays: NHWC data, OHWI filters, any NumPy-like namespace `xp` as first argument.
 
-Written to be obviously right: each kernel is a sum over the taps of its window. The fast ones are tested against these.
+Written to be obviously right: each kernel is a sum over the taps of its window. The fast ones are tested
+against these.
 """
 
 from collections.abc import Iterator
@@ -203,7 +204,7 @@ def out_hw(hw: Pair, size: Pair, stride: Pair, padding: Padding, dilation: Pair 
 def taps(
     size: Pair, hw: Pair, stride: Pair, dilation: Pair = (1, 1)
 ) -> Iterator[tuple[int, int, slice, slice]]:
-    """For each cell (i, j) of the window: the rows and columns of padded input it meets as the window moves."""
+    """For each cell (i, j) of the window: the rows and columns of padded input it meets on its way."""
     for i in range(size[0]):
         for j in range(size[1]):
             top, left = i * dilation[0], j * dilation[1]

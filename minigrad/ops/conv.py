@@ -18,7 +18,9 @@ Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 
 
-def conv2d(x: Any, w: Any, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1, groups: int = 1) -> Any:
+def conv2d(
+    x: Any, w: Any, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1, groups: int = 1
+) -> Any:
     """Convolution of images `x` (N, H, W, C) with filters `w` (O, kh, kw, C/groups): (N, H', W', O).
 
     `padding` is n, (vertical, horizontal) or ((top, bottom), (left, right)), of zeros. Raises ValueError for
@@ -32,16 +34,28 @@ def conv2d(x: Any, w: Any, stride: Pair = 1, padding: Padding = 0, dilation: Pai
     geometry = _geometry(stride, padding, dilation, groups)
     sx, sw = shape_of(x), shape_of(w)
     if len(sx) != 4 or len(sw) != 4 or sx[3] != sw[3] * groups or sw[0] % groups:
-        raise ValueError(f"conv2d: images {aval_str(x)} and filters {aval_str(w)} with groups={groups} do not fit: images are "
-                         f"(N, H, W, C), filters (O, kh, kw, C/groups), and O must divide by groups")
+        raise ValueError(
+            f"conv2d: images {aval_str(x)} and filters {aval_str(w)} with groups={groups} do not fit: "
+            f"images are "
+            f"(N, H, W, C), filters (O, kh, kw, C/groups), and O must divide by groups"
+        )
     if min(_out_hw(sx[1:3], sw[1:3], geometry)) < 1:
-        raise ValueError(f"conv2d: filters {aval_str(w)} are larger than the padded images {aval_str(x)}: pad more")
+        raise ValueError(
+            f"conv2d: filters {aval_str(w)} are larger than the padded images {aval_str(x)}: pad more"
+        )
     return _conv2d(x, w, **geometry)
 
 
-def conv2d_input(ct: Any, w: Any, input_size: tuple[int, int], stride: Pair = 1, padding: Padding = 0,
-                 dilation: Pair = 1, groups: int = 1) -> Any:
-    """The transpose of `conv2d` in the images: from `ct` (N, H', W', O) to (N, H, W, C), `input_size` = (H, W).
+def conv2d_input(
+    ct: Any,
+    w: Any,
+    input_size: tuple[int, int],
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Any:
+    """The transpose of `conv2d` in the images: `ct` (N, H', W', O) to (N, H, W, C), `input_size` = (H, W).
 
     >>> conv2d_input(np.ones((1, 1, 1, 1)), np.ones((1, 2, 2, 1)), (2, 2))[0, :, :, 0]
     array([[1., 1.],
@@ -50,13 +64,23 @@ def conv2d_input(ct: Any, w: Any, input_size: tuple[int, int], stride: Pair = 1,
     geometry = _geometry(stride, padding, dilation, groups)
     out = (*shape_of(ct)[:1], *_out_hw(input_size, shape_of(w)[1:3], geometry), shape_of(w)[0])
     if shape_of(ct) != out:
-        raise ValueError(f"conv2d_input: the cotangent is {aval_str(ct)}, but images of {input_size} under filters {aval_str(w)} "
-                         f"give {out}")
+        raise ValueError(
+            f"conv2d_input: the cotangent is {aval_str(ct)}, but images of {input_size} under filters "
+            f"{aval_str(w)} "
+            f"give {out}"
+        )
     return _conv2d_input(ct, w, hw=tuple(input_size), **geometry)
 
 
-def conv2d_filter(x: Any, ct: Any, kernel_size: tuple[int, int], stride: Pair = 1, padding: Padding = 0,
-                  dilation: Pair = 1, groups: int = 1) -> Any:
+def conv2d_filter(
+    x: Any,
+    ct: Any,
+    kernel_size: tuple[int, int],
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Any:
     """The transpose of `conv2d` in the filters: from `ct` (N, H', W', O) to (O, kh, kw, C/groups).
 
     >>> conv2d_filter(np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1)), (2, 2))[0, :, :, 0]
@@ -66,28 +90,48 @@ def conv2d_filter(x: Any, ct: Any, kernel_size: tuple[int, int], stride: Pair = 
     geometry = _geometry(stride, padding, dilation, groups)
     out = (shape_of(x)[0], *_out_hw(shape_of(x)[1:3], kernel_size, geometry))
     if shape_of(ct)[:3] != out:
-        raise ValueError(f"conv2d_filter: the cotangent is {aval_str(ct)}, but images {aval_str(x)} under filters of {kernel_size} "
-                         f"give {(*out, 'O')}")
+        raise ValueError(
+            f"conv2d_filter: the cotangent is {aval_str(ct)}, but images {aval_str(x)} under filters of "
+            f"{kernel_size} "
+            f"give {(*out, 'O')}"
+        )
     return _conv2d_filter(x, ct, kernel=tuple(kernel_size), **geometry)
 
 
-_conv2d = Primitive("conv2d", lambda xp, x, w, **g: kernels_of(xp).conv2d(x, w, *g.values()), doc="convolution, NHWC and OHWI")
-_conv2d_input = Primitive("conv2d_input", lambda xp, ct, w, hw, **g: kernels_of(xp).conv2d_input(ct, w, hw, *g.values()),
-                          doc="transpose of conv2d in the images")
-_conv2d_filter = Primitive("conv2d_filter", lambda xp, x, ct, kernel, **g: kernels_of(xp).conv2d_filter(x, ct, kernel, *g.values()),
-                           doc="transpose of conv2d in the filters")
+_conv2d = Primitive(
+    "conv2d", lambda xp, x, w, **g: kernels_of(xp).conv2d(x, w, *g.values()), doc="convolution, NHWC and OHWI"
+)
+_conv2d_input = Primitive(
+    "conv2d_input",
+    lambda xp, ct, w, hw, **g: kernels_of(xp).conv2d_input(ct, w, hw, *g.values()),
+    doc="transpose of conv2d in the images",
+)
+_conv2d_filter = Primitive(
+    "conv2d_filter",
+    lambda xp, x, ct, kernel, **g: kernels_of(xp).conv2d_filter(x, ct, kernel, *g.values()),
+    doc="transpose of conv2d in the filters",
+)
 
-# With y = conv(x, w) and <conv(x, w), c> = <x, conv_input(c, w)> = <w, conv_filter(x, c)>, read each equation from
-# every side: the six transposes below are all of them.
-deflinear(_conv2d, lambda x, w, **g: (shape_of(x)[0], *_out_hw(shape_of(x)[1:3], shape_of(w)[1:3], g), shape_of(w)[0]),
-          lambda ct, x, w, **g: _conv2d_input(ct, w, hw=shape_of(x)[1:3], **g),
-          lambda ct, x, w, **g: _conv2d_filter(x, ct, kernel=shape_of(w)[1:3], **g))
-deflinear(_conv2d_input, lambda c, w, hw, **g: (shape_of(c)[0], *hw, shape_of(w)[3] * g["groups"]),
-          lambda ct, c, w, hw, **g: _conv2d(ct, w, **g),
-          lambda ct, c, w, hw, **g: _conv2d_filter(ct, c, kernel=shape_of(w)[1:3], **g))
-deflinear(_conv2d_filter, lambda x, c, kernel, **g: (shape_of(c)[3], *kernel, shape_of(x)[3] // g["groups"]),
-          lambda ct, x, c, kernel, **g: _conv2d_input(c, ct, hw=shape_of(x)[1:3], **g),
-          lambda ct, x, c, kernel, **g: _conv2d(x, ct, **g))
+# With y = conv(x, w) and <conv(x, w), c> = <x, conv_input(c, w)> = <w, conv_filter(x, c)>, read each equation
+# from every side: the six transposes below are all of them.
+deflinear(
+    _conv2d,
+    lambda x, w, **g: (shape_of(x)[0], *_out_hw(shape_of(x)[1:3], shape_of(w)[1:3], g), shape_of(w)[0]),
+    lambda ct, x, w, **g: _conv2d_input(ct, w, hw=shape_of(x)[1:3], **g),
+    lambda ct, x, w, **g: _conv2d_filter(x, ct, kernel=shape_of(w)[1:3], **g),
+)
+deflinear(
+    _conv2d_input,
+    lambda c, w, hw, **g: (shape_of(c)[0], *hw, shape_of(w)[3] * g["groups"]),
+    lambda ct, c, w, hw, **g: _conv2d(ct, w, **g),
+    lambda ct, c, w, hw, **g: _conv2d_filter(ct, c, kernel=shape_of(w)[1:3], **g),
+)
+deflinear(
+    _conv2d_filter,
+    lambda x, c, kernel, **g: (shape_of(c)[3], *kernel, shape_of(x)[3] // g["groups"]),
+    lambda ct, x, c, kernel, **g: _conv2d_input(c, ct, hw=shape_of(x)[1:3], **g),
+    lambda ct, x, c, kernel, **g: _conv2d(x, ct, **g),
+)
 
 _conv2d.flops = lambda args, outs, params: _flops(outs[0], shape_of(args[1]))
 _conv2d_input.flops = lambda args, outs, params: _flops(shape_of(args[0]), shape_of(args[1]))
@@ -100,7 +144,12 @@ def _flops(y: tuple[int, ...], w: tuple[int, ...]) -> int:
 
 def _geometry(stride: Pair, padding: Padding, dilation: Pair, groups: int) -> dict[str, Any]:
     # The kernels take these by position, in this order.
-    geometry = {"stride": pair(stride, "stride"), "padding": pads(padding), "dilation": pair(dilation, "dilation"), "groups": groups}
+    geometry = {
+        "stride": pair(stride, "stride"),
+        "padding": pads(padding),
+        "dilation": pair(dilation, "dilation"),
+        "groups": groups,
+    }
     if groups < 1:
         raise ValueError(f"groups={groups}: must be at least 1")
     return geometry
@@ -129,6 +178,8 @@ def window_count(size: int, pad: tuple[int, int], reach: int, stride: int) -> in
 
 
 def _out_hw(hw: Any, kernel: Any, g: dict[str, Any]) -> tuple[int, int]:
-    h, w = (window_count(n, p, d * (k - 1) + 1, s)
-            for n, k, s, p, d in zip(hw, kernel, g["stride"], g["padding"], g["dilation"], strict=True))
+    h, w = (
+        window_count(n, p, d * (k - 1) + 1, s)
+        for n, k, s, p, d in zip(hw, kernel, g["stride"], g["padding"], g["dilation"], strict=True)
+    )
     return h, w

@@ -1,6 +1,7 @@
 """Indexing: `x[index]` and `take`, with the scatter that is their transpose.
 
-An index is a constant: integers, slices, None, Ellipsis, boolean masks and integer arrays, as NumPy takes them.
+An index is a constant: integers, slices, None, Ellipsis, boolean masks and integer arrays, as NumPy takes
+them.
 """
 
 from typing import Any
@@ -27,7 +28,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 def scatter(values: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    """Zeros of `shape` with `values` added at `index`, again and again where indices repeat: the transpose of getitem.
+    """Zeros of `shape` with `values` added at `index`, repeatedly where it repeats: getitem's transpose.
 
     >>> scatter(np.ones(3), np.array([0, 0, 2]), (4,))
     array([2., 0., 1., 0.])
@@ -44,7 +45,9 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         return getitem(x.reshape(-1), np.asarray(indices))
     (axis,) = axes_of(x, axis)
-    return getitem(x, (slice(None),) * axis + (np.asarray(indices) if isinstance(indices, (list, tuple)) else indices,))
+    return getitem(
+        x, (slice(None),) * axis + (np.asarray(indices) if isinstance(indices, (list, tuple)) else indices,)
+    )
 
 
 def _is_basic(index: Any) -> bool:
@@ -78,6 +81,10 @@ def _on_host(index: Any) -> Any:
 
 
 deflinear(_getitem, _indexed_shape, lambda ct, x, index: _scatter(ct, index=index, shape=shape_of(x)))
-deflinear(_scatter, lambda values, index, shape: shape, lambda ct, values, index, shape: _getitem(ct, index=index))
+deflinear(
+    _scatter, lambda values, index, shape: shape, lambda ct, values, index, shape: _getitem(ct, index=index)
+)
 _getitem.flops = no_flops
-_scatter.flops = lambda args, outs, params: 0 if _is_basic(params["index"]) else int(np.prod(shape_of(args[0]), dtype=int))
+_scatter.flops = lambda args, outs, params: (
+    0 if _is_basic(params["index"]) else int(np.prod(shape_of(args[0]), dtype=int))
+)

@@ -25,8 +25,10 @@ def matmul(a: Any, b: Any) -> Any:
     """
     sa, sb = shape_of(a), shape_of(b)
     if not sa or not sb or sa[-1] != sb[-2 if len(sb) > 1 else 0]:
-        raise ValueError(f"matmul: shapes {sa} and {sb} do not match: "
-                         "the last axis of the first and the second last of the second must be equal")
+        raise ValueError(
+            f"matmul: shapes {sa} and {sb} do not match: "
+            "the last axis of the first and the second last of the second must be equal"
+        )
     if len(sa) == 1:
         out = matmul(expand_dims(a, 0), b)
         return squeeze(out, -1 if len(sb) == 1 else -2)
@@ -41,13 +43,17 @@ def _matmul_shape(a: Any, b: Any) -> tuple[int, ...]:
 
 
 _matmul = Primitive("matmul", lambda xp, a, b: xp.matmul(a, b), doc="matrix product over the last two axes")
-deflinear(_matmul, _matmul_shape, lambda ct, a, b: _matmul(ct, swapaxes(b, -1, -2)),
-          lambda ct, a, b: _matmul(swapaxes(a, -1, -2), ct))
+deflinear(
+    _matmul,
+    _matmul_shape,
+    lambda ct, a, b: _matmul(ct, swapaxes(b, -1, -2)),
+    lambda ct, a, b: _matmul(swapaxes(a, -1, -2), ct),
+)
 _matmul.flops = lambda args, outs, params: 2 * shape_of(args[0])[-1] * int(np.prod(outs[0], dtype=int))
 
 
 def dot(a: Any, b: Any) -> Any:
-    """NumPy's dot: inner product of vectors, matrix product, and for more axes the sum over a's last, b's second last.
+    """NumPy's dot: inner or matrix product; beyond two axes the sum over a's last and b's second last.
 
     >>> float(dot(np.ones(3), np.ones(3)))
     3.0
@@ -98,13 +104,17 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         for letter, n in zip(term, shape_of(x), strict=True):
             if sizes.setdefault(letter, n) != n:
                 if 1 not in (n, sizes[letter]):
-                    raise ValueError(f"einsum {subscripts!r}: index {letter!r} has length {sizes[letter]} and {n}")
+                    raise ValueError(
+                        f"einsum {subscripts!r}: index {letter!r} has length {sizes[letter]} and {n}"
+                    )
                 sizes[letter] = max(n, sizes[letter])
     return _einsum(*operands, ins=tuple(ins), out=out)
 
 
 def _impl_einsum(xp: Any, *operands: Any, ins: tuple[str, ...], out: str) -> Any:
-    return xp.einsum(f"{','.join(ins)}->{out}", *operands, **({"optimize": True} if len(operands) > 1 else {}))
+    return xp.einsum(
+        f"{','.join(ins)}->{out}", *operands, **({"optimize": True} if len(operands) > 1 else {})
+    )
 
 
 def _einsum_transpose(ct: Any, args: Sequence[Any], params: dict, linear: tuple[int, ...]) -> list[Any]:
@@ -148,14 +158,19 @@ def _einsum_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -
     ans, total = _einsum(*primals, **params), None
     for i, t in enumerate(tangents):
         if t is not None:
-            term = _einsum(*primals[:i], t, *primals[i + 1:], **params)
+            term = _einsum(*primals[:i], t, *primals[i + 1 :], **params)
             total = term if total is None else total + term
     return ans, total
 
 
 _einsum = Primitive("einsum", _impl_einsum, doc="Einstein summation")
 _einsum.linear = tuple(frozenset([i]) for i in range(len(ascii_letters)))
-_einsum.shape, _einsum.transpose, _einsum.jvp, _einsum.flops = _einsum_shape, _einsum_transpose, _einsum_jvp, _einsum_flops
+_einsum.shape, _einsum.transpose, _einsum.jvp, _einsum.flops = (
+    _einsum_shape,
+    _einsum_transpose,
+    _einsum_jvp,
+    _einsum_flops,
+)
 
 
 def _sizes(args: Sequence[Any], ins: Sequence[str]) -> dict[str, int]:
@@ -167,7 +182,7 @@ def _sizes(args: Sequence[Any], ins: Sequence[str]) -> dict[str, int]:
 
 
 def _explicit(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
-    """Subscripts with the output written out and letters in place of each ellipsis (right-aligned, as in NumPy)."""
+    """Subscripts with the output written out and letters for each ellipsis (right-aligned, as in NumPy)."""
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
@@ -178,9 +193,11 @@ def _explicit(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     for t, n, width in zip(terms, ndims, widths, strict=True):
         if width < 0 or (width and "..." not in t):
             raise ValueError(f"einsum {subscripts!r}: {t!r} does not fit an array of {n} axes")
-    dots = spare[:max(widths)] if any("..." in t for t in terms) else []
-    ins = [t.replace("...", "".join(dots[len(dots) - w:])) for t, w in zip(terms, widths, strict=True)]
+    dots = spare[: max(widths)] if any("..." in t for t in terms) else []
+    ins = [t.replace("...", "".join(dots[len(dots) - w :])) for t, w in zip(terms, widths, strict=True)]
     if arrow:
         return ins, right.replace("...", "".join(dots))
     letters = "".join(ins)
-    return ins, "".join(dots) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
+    return ins, "".join(dots) + "".join(
+        sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots)
+    )

@@ -5,10 +5,8 @@ Losses over a batch, with value, gradient and Hessian map in closed form, are ob
 
 from typing import Any
 
-import numpy as np
-
-from ..core import aval_str, dtype_of, shape_of
 from ..backend import backend_of
+from ..core import aval_str, dtype_of, shape_of
 from .index import getitem
 from .reduce import log_softmax
 
@@ -29,13 +27,19 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
 
 def check_labels(logits: Any, labels: Any) -> None:
-    """Raises ValueError or TypeError unless `labels` are integers (N,) that index the columns of `logits` (N, C)."""
+    """Raises ValueError or TypeError unless `labels` (N,) are integers that index columns of `logits`."""
     shape = shape_of(logits)
     if len(shape) != 2 or shape_of(labels) != shape[:1]:
-        raise ValueError(f"softmax_cross_entropy: logits {aval_str(logits)} need integer labels of shape {shape[:1]}, "
-                         f"got {aval_str(labels)}")
+        raise ValueError(
+            f"softmax_cross_entropy: logits {aval_str(logits)} need integer labels of shape {shape[:1]}, "
+            f"got {aval_str(labels)}"
+        )
     if dtype_of(labels).kind not in "iu":
-        raise TypeError(f"softmax_cross_entropy: labels are {aval_str(labels)}, but must be integers: use .astype(int)")
+        raise TypeError(
+            f"softmax_cross_entropy: labels are {aval_str(labels)}, but must be integers: use .astype(int)"
+        )
     if labels.size and not (0 <= int(labels.min()) and int(labels.max()) < shape[1]):
-        raise ValueError(f"softmax_cross_entropy: labels reach from {labels.min()} to {labels.max()}, "
-                         f"but logits {aval_str(logits)} have classes 0 to {shape[1] - 1}")
+        raise ValueError(
+            f"softmax_cross_entropy: labels reach from {labels.min()} to {labels.max()}, "
+            f"but logits {aval_str(logits)} have classes 0 to {shape[1] - 1}"
+        )

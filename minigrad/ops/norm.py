@@ -1,4 +1,4 @@
-"""Batch normalisation, fused: y = γ x̂ + β with x̂ = r (x - mean x), r = (var x + ε)^-½ over all axes but the last.
+"""Batch normalisation, fused: y = γ x̂ + β, x̂ = r (x - mean x), r = (var x + ε)^-½, over all axes but one.
 
 Its Jacobian in x is γ r P, P u = u - mean(u) - x̂ mean(x̂ u), and P is self-adjoint: forward and reverse mode
 are one reduction and one affine pass each. Residuals are outputs of primitives, so every order is right.
@@ -17,7 +17,7 @@ __all__ = ["batch_norm", "batch_norm_with_statistics"]
 
 
 def batch_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
-    """`x` (..., C) normalised over all axes but the last with the batch's own statistics, times `gamma` plus `beta` (C,).
+    """`x` (..., C) normalised over all axes but the last, times `gamma` (C,) plus `beta` (C,).
 
     The variance is the biased one (divided by the number of rows), as in Ioffe and Szegedy 2015, algorithm 1.
 
@@ -40,8 +40,10 @@ def batch_norm_with_statistics(x: Any, gamma: Any, beta: Any, eps: float = 1e-5)
     """
     sx = shape_of(x)
     if len(sx) < 2 or shape_of(gamma) != sx[-1:] or shape_of(beta) != sx[-1:]:
-        raise ValueError(f"batch_norm: gamma {aval_str(gamma)} and beta {aval_str(beta)} do not fit x {aval_str(x)}: "
-                         "x is (..., C), gamma and beta are (C,)")
+        raise ValueError(
+            f"batch_norm: gamma {aval_str(gamma)} and beta {aval_str(beta)} do not fit x {aval_str(x)}: "
+            "x is (..., C), gamma and beta are (C,)"
+        )
     return _batch_norm(x, gamma, beta, eps=eps)
 
 
@@ -117,22 +119,41 @@ def _transposed_tangent(ct: Any, args: Any, params: dict, linear: tuple[int, ...
     return [cts[i] for i in linear]
 
 
-_batch_norm = Primitive("batch_norm", _impl_batch_norm, multiple=True, doc="normalised x, with mean and r as constants")
+_batch_norm = Primitive(
+    "batch_norm", _impl_batch_norm, multiple=True, doc="normalised x, with mean and r as constants"
+)
 defwhole(_batch_norm, _rule)
 
-_residuals = Primitive("batch_norm_residuals", lambda xp, x, gamma, beta, eps: kernels_of(xp).batch_norm(x, gamma, beta, eps),
-                       multiple=True, doc="y with the x̂, mean and r that its derivatives need")
+_residuals = Primitive(
+    "batch_norm_residuals",
+    lambda xp, x, gamma, beta, eps: kernels_of(xp).batch_norm(x, gamma, beta, eps),
+    multiple=True,
+    doc="y with the x̂, mean and r that its derivatives need",
+)
 defwhole(_residuals, _residuals_rule)
 
 _tangent = Primitive("batch_norm_tangent", _impl_tangent, doc="γ r P u + dγ x̂ + dβ")
-defjoint(_tangent, lambda args, params: shape_of(args[3]), _transposed_tangent, (0, 1, 2),
-         lambda primals, tangents, params: _tangent_rule(primals, tangents))
+defjoint(
+    _tangent,
+    lambda args, params: shape_of(args[3]),
+    _transposed_tangent,
+    (0, 1, 2),
+    lambda primals, tangents, params: _tangent_rule(primals, tangents),
+)
 
-_transpose = Primitive("batch_norm_transpose", lambda xp, c, xhat, r, gamma: kernels_of(xp).batch_norm_transpose(c, xhat, r, gamma),
-                       multiple=True, doc="(γ r P c, Σ x̂ c, Σ c)")
-defjoint(_transpose, lambda args, params: [shape_of(args[0]), shape_of(args[0])[-1:], shape_of(args[0])[-1:]],
-         lambda cts, args, params, linear: [_tangent(*cts, *args[1:])], (0,),
-         lambda primals, tangents, params: _transpose_rule(primals, tangents))
+_transpose = Primitive(
+    "batch_norm_transpose",
+    lambda xp, c, xhat, r, gamma: kernels_of(xp).batch_norm_transpose(c, xhat, r, gamma),
+    multiple=True,
+    doc="(γ r P c, Σ x̂ c, Σ c)",
+)
+defjoint(
+    _transpose,
+    lambda args, params: [shape_of(args[0]), shape_of(args[0])[-1:], shape_of(args[0])[-1:]],
+    lambda cts, args, params, linear: [_tangent(*cts, *args[1:])],
+    (0,),
+    lambda primals, tangents, params: _transpose_rule(primals, tangents),
+)
 
 _batch_norm.flops = _residuals.flops = elementwise_flops(7)
 _tangent.flops = lambda args, outs, params: 9 * _elements(args[3])

@@ -11,13 +11,13 @@ import numpy as np
 from ..backend import kernels_of
 from ..core import Primitive, aval_str, shape_of
 from ..rules import deflinear, defzero
-from .conv import Pair, Padding, pads, pair, window_count
+from .conv import Padding, Pair, pads, pair, window_count
 
 __all__ = ["avg_pool2d", "max_pool2d"]
 
 
 def max_pool2d(x: Any, size: Pair, stride: Pair | None = None, padding: Padding = 0) -> Any:
-    """Maximum over windows of `size`, (N, H, W, C) -> (N, H', W', C); the first of equal maxima takes the derivative.
+    """Maximum over windows, (N, H, W, C) -> (N, H', W', C); the first of equals takes the derivative.
 
     `stride` is `size` by default; padding never wins. Raises ValueError when a window does not fit, or when
     one could lie in padding alone.
@@ -28,7 +28,9 @@ def max_pool2d(x: Any, size: Pair, stride: Pair | None = None, padding: Padding 
     """
     geometry = _geometry(x, size, stride, padding)
     if any(p >= k for k, ps in zip(geometry["size"], geometry["padding"], strict=True) for p in ps):
-        raise ValueError(f"max_pool2d: padding {padding} is as large as the window {size}: a window could hold no element")
+        raise ValueError(
+            f"max_pool2d: padding {padding} is as large as the window {size}: a window could hold no element"
+        )
     return _pool_gather(x, _pool_index(x, **geometry), **geometry)
 
 
@@ -43,24 +45,52 @@ def avg_pool2d(x: Any, size: Pair, stride: Pair | None = None, padding: Padding 
     return _window_sum(x, **geometry) / (geometry["size"][0] * geometry["size"][1])
 
 
-_pool_index = Primitive("pool_index", lambda xp, x, **g: kernels_of(xp).pool_index(x, *g.values()), doc="place of each window's first maximum")
+_pool_index = Primitive(
+    "pool_index",
+    lambda xp, x, **g: kernels_of(xp).pool_index(x, *g.values()),
+    doc="place of each window's first maximum",
+)
 defzero(_pool_index)
 
-_pool_gather = Primitive("pool_gather", lambda xp, x, index, **g: kernels_of(xp).pool_gather(x, index, *g.values()),
-                         doc="one element of each window")
-_pool_scatter = Primitive("pool_scatter", lambda xp, ct, index, hw, **g: kernels_of(xp).pool_scatter(ct, index, hw, *g.values()),
-                          doc="transpose of pool_gather")
-deflinear(_pool_gather, lambda x, index, **g: shape_of(index),
-          lambda ct, x, index, **g: _pool_scatter(ct, index, hw=shape_of(x)[1:3], **g))
-deflinear(_pool_scatter, lambda ct, index, hw, **g: (shape_of(ct)[0], *hw, shape_of(ct)[3]),
-          lambda ct, c, index, hw, **g: _pool_gather(ct, index, **g))
+_pool_gather = Primitive(
+    "pool_gather",
+    lambda xp, x, index, **g: kernels_of(xp).pool_gather(x, index, *g.values()),
+    doc="one element of each window",
+)
+_pool_scatter = Primitive(
+    "pool_scatter",
+    lambda xp, ct, index, hw, **g: kernels_of(xp).pool_scatter(ct, index, hw, *g.values()),
+    doc="transpose of pool_gather",
+)
+deflinear(
+    _pool_gather,
+    lambda x, index, **g: shape_of(index),
+    lambda ct, x, index, **g: _pool_scatter(ct, index, hw=shape_of(x)[1:3], **g),
+)
+deflinear(
+    _pool_scatter,
+    lambda ct, index, hw, **g: (shape_of(ct)[0], *hw, shape_of(ct)[3]),
+    lambda ct, c, index, hw, **g: _pool_gather(ct, index, **g),
+)
 
-_window_sum = Primitive("window_sum", lambda xp, x, **g: kernels_of(xp).window_sum(x, *g.values()), doc="sum over each window")
-_window_spread = Primitive("window_spread", lambda xp, ct, hw, **g: kernels_of(xp).window_spread(ct, hw, *g.values()),
-                           doc="transpose of window_sum")
-deflinear(_window_sum, lambda x, **g: _out_shape(shape_of(x), g), lambda ct, x, **g: _window_spread(ct, hw=shape_of(x)[1:3], **g))
-deflinear(_window_spread, lambda ct, hw, **g: (shape_of(ct)[0], *hw, shape_of(ct)[3]),
-          lambda ct, c, hw, **g: _window_sum(ct, **g))
+_window_sum = Primitive(
+    "window_sum", lambda xp, x, **g: kernels_of(xp).window_sum(x, *g.values()), doc="sum over each window"
+)
+_window_spread = Primitive(
+    "window_spread",
+    lambda xp, ct, hw, **g: kernels_of(xp).window_spread(ct, hw, *g.values()),
+    doc="transpose of window_sum",
+)
+deflinear(
+    _window_sum,
+    lambda x, **g: _out_shape(shape_of(x), g),
+    lambda ct, x, **g: _window_spread(ct, hw=shape_of(x)[1:3], **g),
+)
+deflinear(
+    _window_spread,
+    lambda ct, hw, **g: (shape_of(ct)[0], *hw, shape_of(ct)[3]),
+    lambda ct, c, hw, **g: _window_sum(ct, **g),
+)
 
 
 def _window_flops(windows: tuple[int, ...], params: dict) -> int:
@@ -74,7 +104,11 @@ _pool_scatter.flops = lambda args, outs, params: int(np.prod(shape_of(args[0]), 
 
 
 def _geometry(x: Any, size: Pair, stride: Pair | None, padding: Padding) -> dict[str, Any]:
-    geometry = {"size": pair(size, "size"), "stride": pair(size if stride is None else stride, "stride"), "padding": pads(padding)}
+    geometry = {
+        "size": pair(size, "size"),
+        "stride": pair(size if stride is None else stride, "stride"),
+        "padding": pads(padding),
+    }
     if len(shape_of(x)) != 4:
         raise ValueError(f"pooling takes images (N, H, W, C), got {aval_str(x)}")
     if min(_out_shape(shape_of(x), geometry)[1:3]) < 1:
@@ -83,5 +117,8 @@ def _geometry(x: Any, size: Pair, stride: Pair | None, padding: Padding) -> dict
 
 
 def _out_shape(shape: tuple[int, ...], g: dict[str, Any]) -> tuple[int, ...]:
-    hw = (window_count(n, p, k, s) for n, p, k, s in zip(shape[1:3], g["padding"], g["size"], g["stride"], strict=True))
+    hw = (
+        window_count(n, p, k, s)
+        for n, p, k, s in zip(shape[1:3], g["padding"], g["size"], g["stride"], strict=True)
+    )
     return shape[0], *hw, shape[3]

@@ -1,6 +1,7 @@
 """Reductions: sum, mean, variance, extrema, and the exponential family (logsumexp, softmax, log_softmax).
 
-`axis` is None, an int or a tuple, as in NumPy. max and min split ties evenly; argmax and argmin take the first.
+`axis` is None, an int or a tuple, as in NumPy. max and min split ties evenly; argmax and argmin take the
+first.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,25 @@ from typing import Any
 import numpy as np
 
 from ..core import Primitive, dtype_of, shape_of
-from ..rules import (astype, broadcast_to, defjvp, deflinear, defzero, elementwise_flops, input_flops)
+from ..rules import astype, broadcast_to, defjvp, deflinear, defzero, elementwise_flops, input_flops
 from .elementwise import equal, exp, sqrt, square
 from .shape import reshape
 
-__all__ = ["all", "any", "argmax", "argmin", "log_softmax", "logsumexp", "max", "mean", "min", "softmax", "std", "sum", "var"]
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "log_softmax",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "softmax",
+    "std",
+    "sum",
+    "var",
+]
 
 Axis = int | Sequence[int] | None
 
@@ -28,9 +43,14 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) ->
     return _sum(x, axis=axes_of(x, axis), keepdims=keepdims)
 
 
-_sum = Primitive("sum", lambda xp, x, axis, keepdims: xp.sum(x, axis=axis, keepdims=keepdims), doc="sum over axes")
-deflinear(_sum, lambda x, axis, keepdims: reduced_shape(shape_of(x), axis, keepdims),
-          lambda ct, x, axis, keepdims: broadcast_to(_keep(ct, shape_of(x), axis), shape=shape_of(x)))
+_sum = Primitive(
+    "sum", lambda xp, x, axis, keepdims: xp.sum(x, axis=axis, keepdims=keepdims), doc="sum over axes"
+)
+deflinear(
+    _sum,
+    lambda x, axis, keepdims: reduced_shape(shape_of(x), axis, keepdims),
+    lambda ct, x, axis, keepdims: broadcast_to(_keep(ct, shape_of(x), axis), shape=shape_of(x)),
+)
 _sum.flops = input_flops
 
 
@@ -84,14 +104,19 @@ def _extremum_jvp(t: Any, ans: Any, x: Any, axis: tuple[int, ...], keepdims: boo
     return _sum(t * (ties / _sum(ties, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
 
 
-_max = Primitive("max", lambda xp, x, axis, keepdims: xp.max(x, axis=axis, keepdims=keepdims), doc="maximum over axes")
-_min = Primitive("min", lambda xp, x, axis, keepdims: xp.min(x, axis=axis, keepdims=keepdims), doc="minimum over axes")
+_max = Primitive(
+    "max", lambda xp, x, axis, keepdims: xp.max(x, axis=axis, keepdims=keepdims), doc="maximum over axes"
+)
+_min = Primitive(
+    "min", lambda xp, x, axis, keepdims: xp.min(x, axis=axis, keepdims=keepdims), doc="minimum over axes"
+)
 for _prim in (_max, _min):
     defjvp(_prim, _extremum_jvp)
     _prim.flops = input_flops
 
 
 # ----- Exponential family -----
+
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """log Σ eˣ over `axis`, without overflow.
@@ -110,7 +135,12 @@ def _impl_logsumexp(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> A
 
 
 _logsumexp = Primitive("logsumexp", _impl_logsumexp, doc="log of the sum of exponentials over axes")
-defjvp(_logsumexp, lambda t, ans, x, axis, keepdims: _sum(t * exp(x - _keep(ans, shape_of(x), axis)), axis=axis, keepdims=keepdims))
+defjvp(
+    _logsumexp,
+    lambda t, ans, x, axis, keepdims: _sum(
+        t * exp(x - _keep(ans, shape_of(x), axis)), axis=axis, keepdims=keepdims
+    ),
+)
 _logsumexp.flops = lambda args, outs, params: 13 * input_flops(args, outs, params)
 
 
@@ -142,12 +172,15 @@ def log_softmax(x: Any, axis: Axis = -1) -> Any:
     return _log_softmax(x, axis=axes_of(x, axis))
 
 
-_log_softmax = Primitive("log_softmax", lambda xp, x, axis: x - _impl_logsumexp(xp, x, axis, True), doc="logarithm of softmax")
+_log_softmax = Primitive(
+    "log_softmax", lambda xp, x, axis: x - _impl_logsumexp(xp, x, axis, True), doc="logarithm of softmax"
+)
 defjvp(_log_softmax, lambda t, ans, x, axis: t - _sum(exp(ans) * t, axis=axis, keepdims=True))
 _log_softmax.flops = elementwise_flops(14)
 
 
 # ----- Constants almost everywhere -----
+
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """Index of the (first) maximum.
@@ -167,16 +200,33 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return _argmin(x, axis=axis, keepdims=keepdims)
 
 
-_argmax = Primitive("argmax", lambda xp, x, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims), doc="index of the maximum")
-_argmin = Primitive("argmin", lambda xp, x, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims), doc="index of the minimum")
-any = Primitive("any", lambda xp, x, axis=None, keepdims=False: xp.any(x, axis=axis, keepdims=keepdims), doc="is any element true")
-all = Primitive("all", lambda xp, x, axis=None, keepdims=False: xp.all(x, axis=axis, keepdims=keepdims), doc="are all elements true")
+_argmax = Primitive(
+    "argmax",
+    lambda xp, x, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims),
+    doc="index of the maximum",
+)
+_argmin = Primitive(
+    "argmin",
+    lambda xp, x, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims),
+    doc="index of the minimum",
+)
+any = Primitive(
+    "any",
+    lambda xp, x, axis=None, keepdims=False: xp.any(x, axis=axis, keepdims=keepdims),
+    doc="is any element true",
+)
+all = Primitive(
+    "all",
+    lambda xp, x, axis=None, keepdims=False: xp.all(x, axis=axis, keepdims=keepdims),
+    doc="are all elements true",
+)
 for _prim in (_argmax, _argmin, any, all):
     defzero(_prim)
     _prim.flops = input_flops
 
 
 # ----- Axes -----
+
 
 def axes_of(x: Any, axis: Axis) -> tuple[int, ...]:
     """`axis` as a tuple of axes from 0 on; raises numpy.exceptions.AxisError when out of range."""

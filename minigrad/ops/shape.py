@@ -1,4 +1,4 @@
-"""Rearranging: reshape, transpose, broadcast, pad, concatenate, stack, split, and the vector that a tree unravels from.
+"""Rearranging: reshape, transpose, broadcast, pad, concatenate, stack, split, and a tree's vector.
 
 All are linear, move data without arithmetic, and are each other's transposes.
 """
@@ -14,8 +14,20 @@ from ..core import Primitive, dtype_of, namespace_of, shape_of
 from ..rules import broadcast_to as _broadcast_to
 from ..rules import defjoint, deflinear, fit, no_flops
 
-__all__ = ["broadcast_to", "concatenate", "expand_dims", "moveaxis", "pad", "ravel_array", "reshape", "split", "squeeze",
-           "stack", "swapaxes", "transpose"]
+__all__ = [
+    "broadcast_to",
+    "concatenate",
+    "expand_dims",
+    "moveaxis",
+    "pad",
+    "ravel_array",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "transpose",
+]
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Any:
@@ -36,7 +48,9 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     return x if shape == shape_of(x) else _reshape(x, shape=shape)
 
 
-_reshape = Primitive("reshape", lambda xp, x, shape: xp.reshape(x, shape), doc="another shape of the same size")
+_reshape = Primitive(
+    "reshape", lambda xp, x, shape: xp.reshape(x, shape), doc="another shape of the same size"
+)
 deflinear(_reshape, lambda x, shape: shape, lambda ct, x, shape: _reshape(ct, shape=shape_of(x)))
 
 
@@ -69,8 +83,11 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
     (3,)
     """
     shape = shape_of(x)
-    axes = tuple(i for i, n in enumerate(shape) if n == 1) if axis is None else \
-        np.lib.array_utils.normalize_axis_tuple(axis, len(shape))
+    axes = (
+        tuple(i for i, n in enumerate(shape) if n == 1)
+        if axis is None
+        else np.lib.array_utils.normalize_axis_tuple(axis, len(shape))
+    )
     if any(shape[i] != 1 for i in axes):
         raise ValueError(f"squeeze: axes {axes} of shape {shape} are not all of length one")
     return reshape(x, [n for i, n in enumerate(shape) if i not in axes])
@@ -83,15 +100,22 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     (3, 2)
     """
     ndim = len(shape_of(x))
-    order = tuple(reversed(range(ndim))) if axes is None else np.lib.array_utils.normalize_axis_tuple(tuple(axes), ndim)
+    order = (
+        tuple(reversed(range(ndim)))
+        if axes is None
+        else np.lib.array_utils.normalize_axis_tuple(tuple(axes), ndim)
+    )
     if len(order) != ndim:
         raise ValueError(f"transpose: axes {axes} do not name each of the {ndim} axes once")
     return _transpose(x, axes=order)
 
 
 _transpose = Primitive("transpose", lambda xp, x, axes: xp.transpose(x, axes), doc="axes in another order")
-deflinear(_transpose, lambda x, axes: tuple(shape_of(x)[i] for i in axes),
-          lambda ct, x, axes: _transpose(ct, axes=tuple(int(i) for i in np.argsort(axes))))
+deflinear(
+    _transpose,
+    lambda x, axes: tuple(shape_of(x)[i] for i in axes),
+    lambda ct, x, axes: _transpose(ct, axes=tuple(int(i) for i in np.argsort(axes))),
+)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
@@ -148,8 +172,11 @@ def pad(x: Any, width: Any, value: float = 0.0) -> Any:
 
 
 _pad = Primitive("pad", lambda xp, x, width: xp.pad(x, width), doc="zeros around x")
-deflinear(_pad, lambda x, width: tuple(n + a + b for n, (a, b) in zip(shape_of(x), width, strict=True)),
-          lambda ct, x, width: ct[tuple(slice(a, a + n) for n, (a, _) in zip(shape_of(x), width, strict=True))])
+deflinear(
+    _pad,
+    lambda x, width: tuple(n + a + b for n, (a, b) in zip(shape_of(x), width, strict=True)),
+    lambda ct, x, width: ct[tuple(slice(a, a + n) for n, (a, _) in zip(shape_of(x), width, strict=True))],
+)
 
 
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
@@ -166,8 +193,10 @@ def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
 
 def _concatenate_jvp(primals: Any, tangents: Any, params: dict) -> tuple[Any, Any]:
     ans = _concatenate(*primals, **params)
-    zeros = [namespace_of(x).zeros(shape_of(x), dtype_of(x)) if t is None else t
-             for x, t in zip(primals, tangents, strict=True)]
+    zeros = [
+        namespace_of(x).zeros(shape_of(x), dtype_of(x)) if t is None else t
+        for x, t in zip(primals, tangents, strict=True)
+    ]
     return ans, fit(_concatenate(*zeros, **params), ans)
 
 
@@ -184,7 +213,9 @@ def _concatenate_transpose(ct: Any, args: Any, params: dict, linear: tuple[int, 
     return [ct[(*lead, slice(ends[i] - shape_of(args[i])[axis], ends[i]))] for i in linear]
 
 
-_concatenate = Primitive("concatenate", lambda xp, *xs, axis: xp.concatenate(xs, axis=axis), doc="arrays joined along an axis")
+_concatenate = Primitive(
+    "concatenate", lambda xp, *xs, axis: xp.concatenate(xs, axis=axis), doc="arrays joined along an axis"
+)
 defjoint(_concatenate, _concatenate_shape, _concatenate_transpose, None, _concatenate_jvp)
 
 
@@ -216,6 +247,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
 
 # ----- The vector a tree unravels from (minigrad.ravel) -----
 
+
 def _impl_unravel(xp: Any, v: Any, shapes: tuple[tuple[int, ...], ...]) -> tuple[Any, ...]:
     ends = list(accumulate(int(np.prod(s, dtype=int)) for s in shapes))
     return tuple(v[a:b].reshape(s) for a, b, s in zip([0, *ends[:-1]], ends, shapes, strict=True))
@@ -228,11 +260,19 @@ def _unravel_jvp(primals: Any, tangents: Any, params: dict) -> tuple[Any, Any]:
 def _unravel_transpose(cts: tuple, args: Any, params: dict, linear: tuple[int, ...]) -> list[Any]:
     like = next(ct for ct in cts if ct is not None)
     xp, dtype = namespace_of(like), args[0].dtype
-    return [concatenate([xp.zeros(int(np.prod(s, dtype=int)), dtype) if ct is None else reshape(ct, (-1,))
-                         for ct, s in zip(cts, params["shapes"], strict=True)])]
+    return [
+        concatenate(
+            [
+                xp.zeros(int(np.prod(s, dtype=int)), dtype) if ct is None else reshape(ct, (-1,))
+                for ct, s in zip(cts, params["shapes"], strict=True)
+            ]
+        )
+    ]
 
 
-unravel_vector = Primitive("unravel", _impl_unravel, multiple=True, doc="views of a vector, one for each shape")
+unravel_vector = Primitive(
+    "unravel", _impl_unravel, multiple=True, doc="views of a vector, one for each shape"
+)
 defjoint(unravel_vector, lambda args, params: list(params["shapes"]), _unravel_transpose, (0,), _unravel_jvp)
 
 for _prim in (_reshape, _transpose, _pad, _concatenate, unravel_vector):
