@@ -125,15 +125,18 @@ class Optimizer:
         wd = self.weight_decay
         if wd:
             value, g = float(value) + wd / 2 * dot(self.w, self.w), g + wd * self.w
-        self._check_finite(float(value), dot(g, g))
+        self._check_loss(float(value))
+        self._check_gradient(dot(g, g))
         return float(value), g
 
-    def _check_finite(self, value: float, gg: float) -> None:
+    def _check_loss(self, value: float) -> None:
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"{self.name} step {self.count}: the loss is {value}; parameters are as before the step: "
                 "look at the data, lower the learning rate, or raise the damping"
             )
+
+    def _check_gradient(self, gg: float) -> None:
         if not math.isfinite(gg):
             raise FloatingPointError(
                 f"{self.name} step {self.count}: the loss is finite, but its gradient is not; parameters "

@@ -5,6 +5,7 @@ Vedaldi, arXiv 1805.08095. Beyond SGD it needs two forward-mode passes, on the l
 uses.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,7 @@ class CurveBall(Optimizer):
         y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
         value, g, H = mg.quadratic(loss, y)
         before = float(value) + wd / 2 * dot(w, w)
+        self._check_loss(before)
 
         passes["jvp"] += 1
         Jz = J(z)  # forward-mode pass 1
@@ -92,7 +94,7 @@ class CurveBall(Optimizer):
         dz = J.T(g + u) + (lam + wd) * z  # the reverse-mode pass: Ĥ z + g
         if wd:
             dz += wd * w
-        self._check_finite(before, dot(dz, dz))
+        self._check_gradient(dot(dz, dz))
 
         if self._needs_model():
             passes["jvp"] += 1
@@ -131,7 +133,7 @@ class CurveBall(Optimizer):
             after = float(loss(predict(self.model))) + wd / 2 * dot(w, w)
             _restore([b for b, _ in buffers], after_buffers)
             predicted = model(c)
-            ratio = (after - before) / predicted if predicted else None
+            ratio = (after - before) / predicted if predicted and math.isfinite(after) else None
             if ratio is not None:
                 self.lam = self.lam_rule(lam, ratio)
         info = CurveBallInfo(self.count, before, dict(passes), rho, beta, lam, predicted, ratio)
