@@ -11,6 +11,7 @@ from typing import Any
 
 from run import smooth, whole
 
+SHOWN = ("data", "model", "optimizer", "batch_size", "steps", "seed", "dtype", "device")
 COLOURS = {"curveball": "tab:blue", "sgd": "tab:orange", "adam": "tab:green", "rmsprop": "tab:red"}
 
 

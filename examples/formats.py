@@ -31,7 +31,7 @@ class DataError(Exception):
 
 
 def read_mnist(folder: Path) -> tuple[Images, Images]:
-    """Training and test images (N, 28, 28, 1) with labels, from the idx files in `folder` or its MNIST/raw."""
+    """Training and test images (N, 28, 28, 1) with labels, from the idx files in `folder` or MNIST/raw."""
     return _mnist_split(folder, "train"), _mnist_split(folder, "t10k")
 
 

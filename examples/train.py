@@ -81,6 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         dataset = load(args.data, args.data_dir)
+        if not steps_per_epoch(args, dataset):
+            raise DataError(
+                f"--batch-size {args.batch_size}: there are only {len(dataset.train_x)} training images"
+            )
         args.steps = min(args.steps or sys.maxsize, args.epochs * steps_per_epoch(args, dataset))
         model = nn.build(args.model, dataset.train_x.shape[1:], len(dataset.classes), args.seed, args.dtype)
         model = on_device(model, args.device)

@@ -38,7 +38,7 @@ class Primitive:
     Dual2(Dual1(2, 1), 1), whose tangent is 1. Back outside only trace 1 is left and sees x * 1.0.
     """
 
-    __slots__ = ("name", "impl", "multiple", "doc", "jvp", "linear", "transpose", "shape", "flops", "_groups")
+    __slots__ = ("name", "impl", "multiple", "doc", "jvp", "linear", "transpose", "shape", "flops")
 
     def __init__(self, name: str, impl: Callable, *, multiple: bool = False, doc: str = "") -> None:
         self.name, self.impl, self.multiple, self.doc = name, impl, multiple, doc

@@ -183,12 +183,12 @@ class LinearMap:
         """The arrays that this map keeps alive, each once; a view counts as the array it looks into."""
         found: dict[int, Any] = {}
         for eqn in self.equations:
-            for a in eqn.args:
+            for a in (*eqn.args, *_arrays(eqn.params)):
                 while isinstance(a, Tracer):
                     a = getattr(a, "primal", None)
                 while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
                     a = a.base
-                if hasattr(a, "nbytes") and getattr(a, "ndim", 0):
+                if hasattr(a, "nbytes") and a.ndim:
                     found[id(a)] = a
         return list(found.values())
 
@@ -230,9 +230,7 @@ class LinearMap:
         ]
         lines += [f"  t{i}: {a}" for i, a in enumerate(self.in_avals)]
         for eqn in self.equations:
-            held = sum(
-                _nbytes(a) for i, a in enumerate(eqn.args) if not isinstance(a, Aval) and shape_or_none(a)
-            )
+            held = sum(_nbytes(a) for a in eqn.args if not isinstance(a, Aval) and getattr(a, "shape", ()))
             lines.append(f"  {eqn}" + (f"  # {_bytes(held)}" if held else ""))
         lines.append("  return " + ", ".join("0" if s is None else f"t{s}" for s in self._outs))
         return "\n".join(lines)
@@ -270,10 +268,13 @@ class LinearMap:
         return self._xp.zeros(aval.shape, aval.dtype)[()]
 
 
-class Transpose(NamedTuple):
+class Transpose:
     """`m.T`: the transposed linear map. `m.T(ct)` is one reverse-mode pass, and `m.T.T` is `m`."""
 
-    T: LinearMap
+    __slots__ = ("T",)
+
+    def __init__(self, m: LinearMap) -> None:
+        self.T = m
 
     def __call__(self, ct: Tree) -> Tree:
         cts = tree_unflatten(self.T._in_tree, self.T.pull(self.T.check_cotangent(ct)))
@@ -499,16 +500,18 @@ def shape_dtype(x: Any) -> Aval:
     return Aval(shape_of(x), dtype_of(x))
 
 
-def shape_or_none(a: Any) -> tuple[int, ...] | None:
-    return None if a is None else shape_of(a)
-
-
 def _namespace(leaves: Sequence[Any]) -> Any:
     return namespace_of(leaves[0]) if leaves else np
 
 
+def _arrays(params: dict[str, Any]) -> list[Any]:
+    """The arrays among parameters: those of an index."""
+    parts = [p for v in params.values() for p in (v if isinstance(v, tuple) else (v,))]
+    return [p for p in parts if hasattr(p, "nbytes")]
+
+
 def _nbytes(a: Any) -> int:
-    return 0 if a is None else int(np.prod(shape_of(a), dtype=int)) * dtype_of(a).itemsize
+    return 0 if not hasattr(a, "dtype") else int(np.prod(shape_of(a), dtype=int)) * dtype_of(a).itemsize
 
 
 def _short(a: Any) -> str:

@@ -9,15 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from .core import Tracer, aval_str
+from .core import Tracer, aval_str, namespace_of
 from .ops import elementwise, index, linalg, reduce, shape
 from .rules import add, astype, multiply
 
 
-def _pad(x: Any, width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
+def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Any:
     if mode != "constant":
         raise TypeError(f"np.pad with mode={mode!r} has no derivative here: use mode='constant'")
-    return shape.pad(x, width, constant_values)
+    return shape.pad(x, pad_width, constant_values)
+
+
+def _einsum(subscripts: Any, *xs: Any, optimize: Any = True) -> Any:
+    if not isinstance(subscripts, str):
+        raise TypeError("np.einsum with lists of axes is not supported: write the subscripts as a string")
+    return linalg.einsum(subscripts, *xs)
+
+
+def _filled(value: float) -> Callable:
+    def like(x: Any, dtype: Any = None) -> Any:
+        return namespace_of(x).full(x.shape, value, dtype or x.dtype)
+
+    return like
 
 
 # ----- NumPy's names for our operations -----
@@ -49,37 +62,53 @@ FUNCTIONS |= {
         x, **({"min": a_min, "max": a_max} | limits)
     ),
     np.pad: _pad,
-    np.einsum: lambda subscripts, *xs, optimize=True: linalg.einsum(subscripts, *xs),
+    np.einsum: _einsum,
     np.copy: lambda x: x,
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
     np.size: lambda x: x.size,
-    np.zeros_like: lambda x, dtype=None: np.zeros(x.shape, dtype or x.dtype),
-    np.ones_like: lambda x, dtype=None: np.ones(x.shape, dtype or x.dtype),
-    np.full_like: lambda x, fill, dtype=None: np.full(x.shape, fill, dtype or x.dtype),
+    np.zeros_like: _filled(0),
+    np.ones_like: _filled(1),
+    np.full_like: lambda x, fill_value, dtype=None: _filled(fill_value)(x, dtype),
     np.result_type: lambda *xs: np.result_type(*[x.dtype if isinstance(x, Tracer) else x for x in xs]),
 }
-REDUCTIONS: dict[np.ufunc, Callable] = {np.add: reduce.sum, np.maximum: reduce.max, np.minimum: reduce.min}
+REDUCTIONS: dict[np.ufunc, Callable] = {  # ufunc.reduce takes the first axis where np.sum takes all
+    np.add: lambda x, axis=0, **how: reduce.sum(x, axis, **how),
+    np.maximum: lambda x, axis=0, **how: reduce.max(x, axis, **how),
+    np.minimum: lambda x, axis=0, **how: reduce.min(x, axis, **how),
+}
 
 
 def _array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    if kwargs.pop("out", None) is not None:
-        raise TypeError(
-            f"np.{ufunc.__name__} with out=: tracers are values and cannot be written into; use the result"
-        )
+    _refuse_out(ufunc, kwargs)
     table = UFUNCS if method == "__call__" else REDUCTIONS if method == "reduce" else {}
     if ufunc not in table:
         call = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
         raise TypeError(f"minigrad has no derivative of {call}: write it with minigrad's operations")
+    if kwargs and method == "__call__":
+        name = next(iter(kwargs))
+        raise TypeError(f"np.{ufunc.__name__} with {name}= is not supported on tracers: leave it out")
     return table[ufunc](*inputs, **kwargs)
 
 
 def _array_function(self: Tracer, func: Callable, types: Any, args: Any, kwargs: Any) -> Any:
     if func not in FUNCTIONS:
         raise TypeError(
-            f"minigrad has no derivative of np.{func.__name__}: write it with minigrad's operations"
+            f"minigrad has no derivative of {_numpy_name(func)}: write it with minigrad's operations"
         )
+    _refuse_out(func, kwargs)
     return FUNCTIONS[func](*args, **kwargs)
+
+
+def _numpy_name(func: Callable) -> str:
+    return f"{func.__module__}.{func.__name__}".replace("numpy.", "np.", 1)
+
+
+def _refuse_out(func: Callable, kwargs: dict[str, Any]) -> None:
+    if kwargs.pop("out", None) is not None:
+        raise TypeError(
+            f"np.{func.__name__} with out=: tracers are values and cannot be written into; use the result"
+        )
 
 
 # ----- What a tracer cannot do, and what to do instead -----
@@ -115,10 +144,16 @@ def _constant(x: Any) -> Any:
     return x
 
 
+def _len(self: Tracer) -> int:
+    if not self.shape:
+        raise TypeError(f"len() of the 0-d array {aval_str(self)}")
+    return self.shape[0]
+
+
 def _iter(self: Tracer) -> Any:
     if not self.shape:
         raise TypeError(f"iteration over the 0-d array {aval_str(self)}")
-    return (self[i] for i in range(self.shape[0]))
+    return (index.getitem(self, i) for i in range(self.shape[0]))
 
 
 def _swapped(f: Callable) -> Callable:
@@ -147,7 +182,7 @@ METHODS: dict[str, Any] = {
     "__hash__": object.__hash__,
     "__getitem__": index.getitem,
     "__setitem__": _setitem,
-    "__len__": lambda self: self.shape[0],
+    "__len__": _len,
     "__iter__": _iter,
     "__bool__": _bool,
     "__float__": _no("float()", _VALUE),
@@ -193,5 +228,7 @@ for _name, _method in METHODS.items():
     setattr(
         Tracer,
         _name,
-        (lambda p: lambda self, *args: p(self, *args))(_method) if hasattr(_method, "impl") else _method,
+        (lambda p: lambda self, *args, **how: p(self, *args, **how))(_method)
+        if hasattr(_method, "impl")
+        else _method,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .core import Primitive, dtype_of, shape_of
+from .core import Primitive, dtype_of, result_dtype, shape_of
 
 # ----- Nonlinear primitives: a jvp rule -----
 
@@ -121,6 +121,12 @@ def unfit(ct: Any, like: Any) -> Any:
     return ct if dtype_of(ct) == dtype_of(like) else astype(ct, dtype=dtype_of(like))
 
 
+def promote(*args: Any) -> list[Any]:
+    """`args` in the one dtype NumPy promotes them to: for kernels, which compute in a single dtype."""
+    dtype = result_dtype(args)
+    return [a if dtype_of(a) == dtype else astype(a, dtype=dtype) for a in args]
+
+
 def broadcast_shape(*args: Any, **params: Any) -> tuple[int, ...]:
     shapes = {shape_of(a) for a in args}
     return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
@@ -181,7 +187,7 @@ broadcast_to = Primitive(
 )
 deflinear(broadcast_to, lambda x, shape: shape, lambda ct, x, shape: sum_to(ct, shape=shape_of(x)))
 
-sum_to = Primitive(
+sum_to: Primitive = Primitive(
     "sum_to", _impl_sum_to, doc="x summed over the axes that broadcasting to x's shape repeats"
 )
 deflinear(sum_to, lambda x, shape: shape, lambda ct, x, shape: broadcast_to(ct, shape=shape_of(x)))

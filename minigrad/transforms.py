@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .core import Primitive, aval_str, describe, is_float, namespace_of, shape_of
+from .core import Primitive, aval_str, describe, dtype_of, is_float, namespace_of, shape_of
 from .forward import check_like, jvp
-from .linear import Aval, LinearMap, linearize
+from .linear import LinearMap, linearize
 from .ops.reduce import sum as _sum
 from .ops.shape import reshape, stack
-from .rules import defzero
+from .rules import defzero, no_flops
 from .tree import Tree, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
@@ -73,8 +73,7 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool 
     >>> value_and_grad(lambda x: x * x)(3.0)
     (np.float64(9.0), np.float64(6.0))
     """
-    many = not isinstance(argnums, int)
-    nums = tuple(argnums) if many else (argnums,)  # type: ignore[arg-type]
+    many, nums = _argnums(argnums)
 
     def gradient(*args: Tree, **kwargs: Any) -> tuple:
         part, chosen = _partial("grad", f, nums, args, kwargs)
@@ -108,7 +107,10 @@ def hvp(f: Callable, primals: Sequence[Tree], tangents: Sequence[Tree], mode: st
     if mode == "fwd_over_rev":
         out = jvp(grad(f, nums), primals, tangents)[1]
     elif mode == "rev_over_rev":
-        check_like("hvp", "tangent", "primal", tree_leaves(tangents), tree_leaves(primals), primals)
+        (v_leaves, v_def), (x_leaves, x_def) = tree_flatten(tangents), tree_flatten(primals)
+        if v_def != x_def:
+            raise ValueError(f"hvp: tangents are {v_def}, but primals are {x_def}")
+        check_like("hvp", "tangent", "primal", v_leaves, x_leaves, primals)
         out = grad(lambda *x: _inner(grad(f, nums)(*x), tangents), nums)(*primals)
     elif mode == "rev_over_fwd":
         out = grad(lambda *x: jvp(f, x, tangents)[1], nums)(*primals)
@@ -230,9 +232,15 @@ def stop_gradient(tree: Tree) -> Tree:
 
 _stop_gradient = Primitive("stop_gradient", lambda xp, x: x, doc="x as a constant")
 defzero(_stop_gradient)
+_stop_gradient.flops = no_flops
 
 
 # ----- Helpers -----
+
+
+def _argnums(argnums: int | Sequence[int]) -> tuple[bool, tuple[int, ...]]:
+    """Are several arguments meant, and which."""
+    return (False, (argnums,)) if isinstance(argnums, int) else (True, tuple(argnums))
 
 
 def _partial(
@@ -244,6 +252,8 @@ def _partial(
             f"{kind}: argnums {nums if len(nums) > 1 else nums[0]} of {describe(f)}, "
             f"but it was called with {len(args)} arguments"
         )
+    if len({i % len(args) for i in nums}) < len(nums):
+        raise ValueError(f"{kind}: argnums {nums} of {describe(f)} name one argument twice")
 
     def part(*chosen: Tree) -> Tree:
         full = list(args)
@@ -257,8 +267,7 @@ def _partial(
 def _jacobian(
     kind: str, f: Callable, argnums: int | Sequence[int], has_aux: bool, block: Callable
 ) -> Callable:
-    many = not isinstance(argnums, int)
-    nums = tuple(argnums) if many else (argnums,)  # type: ignore[arg-type]
+    many, nums = _argnums(argnums)
 
     def jacobian(*args: Tree, **kwargs: Any) -> Tree:
         part, chosen = _partial(kind, f, nums, args, kwargs)
@@ -274,10 +283,7 @@ def _jacobian(
 
 def _basis(leaves: Sequence[Any]) -> Any:
     """For each element of the leaves in turn: all leaves zero but for a one there."""
-    zeros = [
-        namespace_of(x).zeros(shape_of(x), Aval(shape_of(x), x.dtype if hasattr(x, "dtype") else float).dtype)
-        for x in leaves
-    ]
+    zeros = [namespace_of(x).zeros(shape_of(x), dtype_of(x)) for x in leaves]
     for k, zero in enumerate(zeros):
         for i in range(zero.size):
             one = zero.copy()
@@ -286,7 +292,7 @@ def _basis(leaves: Sequence[Any]) -> Any:
 
 
 def _empty(x: Any, shape: tuple[int, ...]) -> Any:
-    return namespace_of(x).zeros(shape, getattr(x, "dtype", float))
+    return namespace_of(x).zeros(shape, dtype_of(x))
 
 
 def _inner(a: Tree, b: Tree) -> Any:
@@ -298,7 +304,7 @@ def _inner(a: Tree, b: Tree) -> Any:
 
 
 def _one(y: Any) -> Any:
-    return namespace_of(y).ones((), getattr(y, "dtype", float))[()]
+    return namespace_of(y).ones((), dtype_of(y))[()]
 
 
 def _named(g: Callable, f: Callable, kind: str) -> Callable:

@@ -4,7 +4,6 @@ dict, list, tuple, namedtuple, None, dataclasses and whatever `register_node` ad
 leaf. `ravel` lays the leaves of a tree out as one vector, the form optimizers work on.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -190,15 +189,16 @@ def register_node(cls: type) -> type:
     return cls
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class TreeDef:
     """The structure of a tree; equal to another when types, keys and nesting are."""
 
-    kind: type | None  # None: a leaf
-    keys: tuple = ()
-    children: tuple["TreeDef", ...] = ()
-    static: Any = None
-    num_leaves: int = 1
+    __slots__ = ("kind", "keys", "children", "static", "num_leaves")
+
+    def __init__(
+        self, kind: type | None, keys: tuple = (), children: tuple["TreeDef", ...] = (), static: Any = None
+    ) -> None:
+        self.kind, self.keys, self.children, self.static = kind, keys, children, static
+        self.num_leaves: int = 1 if kind is None else sum(c.num_leaves for c in children)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -234,9 +234,9 @@ def _node_of(x: Any) -> _Node | None:
             )
         elif isinstance(x, dict):
             node = _NODES[cls] = _NODES[dict]
-        elif dataclasses.is_dataclass(cls):
-            register_node(cls)
-            node = _NODES[cls]
+        elif hasattr(cls, "__dataclass_fields__"):
+            frozen = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            node = _NODES[cls] = _Node(_split_object, _join_object, None if frozen else setattr)
     return node
 
 
@@ -247,7 +247,7 @@ def _flatten(x: Any, leaves: list[Any]) -> TreeDef:
         return _LEAF
     keys, children, static = node.split(x)
     defs = tuple([_flatten(c, leaves) for c in children])
-    return TreeDef(type(x), keys, defs, static, sum(d.num_leaves for d in defs))
+    return TreeDef(type(x), keys, defs, static)
 
 
 def _unflatten(treedef: TreeDef, leaves: Iterator[Any]) -> Any:
@@ -293,7 +293,7 @@ def _find_buffers(x: Any, path: str, found: dict[int, tuple[str, Buffer]]) -> No
         for key, child in x.items():
             _find_buffers(child, f"{path}[{key!r}]", found)
     elif _node_of(x) is not None and x is not None:
-        for key, child in vars(x).items():
+        for key, child in _attributes(x).items():
             _find_buffers(child, f"{path}.{key}", found)
 
 
@@ -307,24 +307,34 @@ def _split_dict(x: dict) -> tuple[tuple, list, Any]:
 
 def _join_dict(cls: type, keys: tuple, children: list, order: tuple) -> dict:
     values = dict(zip(keys, children, strict=True))
-    return {k: values[k] for k in order}
+    x: dict = dict.__new__(cls)  # a subclass stays one, e.g. an OrderedDict
+    for k in order:
+        x[k] = values[k]
+    return x
 
 
 def _split_object(x: Any) -> tuple[tuple, list, Any]:
-    children = {k: v for k, v in vars(x).items() if _holds_arrays(v)}
-    return tuple(children), list(children.values()), {k: v for k, v in vars(x).items() if k not in children}
+    children = {k: v for k, v in _attributes(x).items() if _holds_arrays(v)}
+    static = {k: v for k, v in _attributes(x).items() if k not in children}
+    return tuple(children), list(children.values()), static
 
 
 def _join_object(cls: type, keys: tuple, children: list, static: dict) -> Any:
     # Built without __init__: a rebuilt object is the old one with other arrays, not a newly initialised one.
-    x = object.__new__(cls)
-    x.__dict__.update(static)
-    x.__dict__.update(zip(keys, children, strict=True))
+    x: Any = object.__new__(cls)
+    for k, v in (*static.items(), *zip(keys, children, strict=True)):
+        object.__setattr__(x, k, v)  # a frozen dataclass is not yet frozen while it is being built
     return x
+
+
+def _attributes(x: Any) -> dict[str, Any]:
+    return vars(x) if hasattr(x, "__dict__") else {name: getattr(x, name) for name in x.__dataclass_fields__}
 
 
 def _holds_arrays(x: Any) -> bool:
     """Is `x` a floating-point array, or does it hold one? Numbers, strings and index arrays are structure."""
+    if isinstance(x, Buffer):
+        return False
     if isinstance(x, (list, tuple)):
         return any(map(_holds_arrays, x))
     if isinstance(x, dict):
@@ -332,11 +342,12 @@ def _holds_arrays(x: Any) -> bool:
     if type(x) in HOME:
         return (HOME[type(x)] is TRACED or hasattr(x, "dtype")) and dtype_of(x).kind in "fc"
     if _node_of(x) is not None and x is not None:
-        return any(map(_holds_arrays, vars(x).values()))
+        return any(map(_holds_arrays, _attributes(x).values()))
     return hasattr(x, "dtype") and hasattr(x, "shape") and x.dtype.kind in "fc"
 
 
 _NODES[type(None)] = _Node(lambda x: ((), [], None), lambda cls, k, c, s: None, None)
+_NODES[Buffer] = _Node(lambda x: ((), [], x), lambda cls, k, c, buffer: buffer, None)
 _NODES[list] = _Node(lambda x: (tuple(range(len(x))), x, None), lambda cls, k, c, s: c, list.__setitem__)
 _NODES[tuple] = _Node(lambda x: (tuple(range(len(x))), list(x), None), lambda cls, k, c, s: tuple(c), None)
 _NODES[dict] = _Node(_split_dict, _join_dict, dict.__setitem__)

@@ -28,10 +28,13 @@ def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     path = Path(path)
     part = path.with_name(path.name + ".part")
     # safetensors writes the memory behind an array as it lies: only contiguous arrays come out right.
-    safetensors.numpy.save_file(
-        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata={"state": json.dumps(plain)}
-    )
-    os.replace(part, path)
+    arrays = {k: np.asarray(v, order="C") for k, v in arrays.items()}
+    metadata = {"state": json.dumps(plain)}
+    try:
+        safetensors.numpy.save_file(arrays, part, metadata=metadata)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Any]:
@@ -62,6 +65,8 @@ def _take_arrays(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(x, dict):
         return {k: _take_arrays(v, f"{path}/{k}" if path else k, arrays) for k, v in x.items()}
     if hasattr(x, "dtype"):
+        if path in arrays:
+            raise ValueError(f"save_state: two arrays of the state come to the name {path!r}: rename a key")
         arrays[path] = asnumpy(x)
         return {_ARRAY: path}
     return x

@@ -3,7 +3,6 @@
 Each is a function that returns a Module; `build` finds one by name. Images are (N, H, W, C).
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,9 +47,8 @@ def build(
     >>> build("resnet8", (8, 8, 1), 10)(np.ones((2, 8, 8, 1), np.float32)).shape
     (2, 10)
     """
-    kind, depth = (
-        re.fullmatch(r"([a-z_]+?)(\d*)", name).groups() if re.fullmatch(r"[a-z_]+\d*", name) else (name, "")
-    )
+    kind = name.rstrip("0123456789")
+    depth = name[len(kind) :]
     if name not in NAMES:
         raise ValueError(f"unknown model {name!r}: use one of {', '.join(NAMES)}")
     if kind == "mlp":

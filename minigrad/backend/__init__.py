@@ -4,9 +4,8 @@
 `xp`; only what is worth a kernel (convolution, pooling, batch norm, relu) is asked of the backend.
 """
 
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -16,8 +15,7 @@ from . import cpu
 __all__ = ["Backend", "asnumpy", "backend_of", "to_device"]
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """An array library: its name, its namespace `xp`, and the kernels that serve its arrays."""
 
     name: str
@@ -70,7 +68,7 @@ def to_device(x: Any, device: str) -> Any:
 
 def kernels_of(xp: ModuleType) -> Any:
     """The kernels behind a namespace: what `backend/cpu.py` is to NumPy."""
-    return NUMPY.kernels if xp is numpy else _cupy().kernels
+    return KERNELS[xp]
 
 
 def mixed_backends(one: Backend, other: Backend) -> MixedBackendError:
@@ -81,6 +79,7 @@ def mixed_backends(one: Backend, other: Backend) -> MixedBackendError:
 
 
 NUMPY = Backend("numpy", numpy, cpu)
+KERNELS: dict[ModuleType, Any] = {numpy: cpu}
 
 
 class _Home(dict):
@@ -100,6 +99,7 @@ class _Home(dict):
 
 
 # A NumPy scalar is what NumPy returns for a 0-d result; like a Python number it may stand beside any array.
+# None is a tangent that is exactly zero, as rules hand it to primitives that are linear in several arguments.
 HOME: dict[type, Any] = _Home(
     {
         numpy.ndarray: NUMPY,
@@ -110,6 +110,7 @@ HOME: dict[type, Any] = _Home(
         int: None,
         bool: None,
         complex: None,
+        type(None): None,
     }
 )
 

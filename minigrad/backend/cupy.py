@@ -1,13 +1,13 @@
 """CuPy: the generic kernels on its namespace. Imported only when a CuPy array or the device "cuda" is met.
 
-CuPy 14 carries no cuDNN, so convolution is im2col and one GEMM here. A missing or unusable CUDA
+CuPy 14 carries no cuDNN, so convolution is a sum of matrix products here. A missing or unusable CUDA
 is one line that says what to install.
 """
 
 from functools import partial
 from types import SimpleNamespace
 
-from . import Backend, generic
+from . import KERNELS, Backend, generic
 
 try:
     import cupy as xp
@@ -20,11 +20,10 @@ except ImportError:
 if not xp.cuda.is_available():
     raise RuntimeError("CuPy is installed, but no usable CUDA device was found: use device 'cpu'")
 
-KERNELS = (
+NAMES = (
     "conv2d conv2d_input conv2d_filter pool_index pool_gather pool_scatter window_sum window_spread "
     "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
 ).split()
 
-BACKEND = Backend(
-    "cupy", xp, SimpleNamespace(**{name: partial(getattr(generic, name), xp) for name in KERNELS})
-)
+KERNELS[xp] = SimpleNamespace(**{name: partial(getattr(generic, name), xp) for name in NAMES})
+BACKEND = Backend("cupy", xp, KERNELS[xp])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import kernels_of
 from ..core import Primitive, aval_str, shape_of
-from ..rules import deflinear
+from ..rules import deflinear, promote
 
 __all__ = ["conv2d", "conv2d_filter", "conv2d_input"]
 
@@ -43,7 +43,7 @@ def conv2d(
         raise ValueError(
             f"conv2d: filters {aval_str(w)} are larger than the padded images {aval_str(x)}: pad more"
         )
-    return _conv2d(x, w, **geometry)
+    return _conv2d(*promote(x, w), **geometry)
 
 
 def conv2d_input(
@@ -69,7 +69,7 @@ def conv2d_input(
             f"{aval_str(w)} "
             f"give {out}"
         )
-    return _conv2d_input(ct, w, hw=tuple(input_size), **geometry)
+    return _conv2d_input(*promote(ct, w), hw=tuple(input_size), **geometry)
 
 
 def conv2d_filter(
@@ -95,7 +95,7 @@ def conv2d_filter(
             f"{kernel_size} "
             f"give {(*out, 'O')}"
         )
-    return _conv2d_filter(x, ct, kernel=tuple(kernel_size), **geometry)
+    return _conv2d_filter(*promote(x, ct), kernel=tuple(kernel_size), **geometry)
 
 
 _conv2d = Primitive(

@@ -146,7 +146,7 @@ expm1 = elementwise("expm1", "eˣ - 1", lambda xp, x: xp.expm1(x), lambda ans, x
 log = elementwise("log", "natural logarithm", lambda xp, x: xp.log(x), lambda ans, x: 1 / x, flops=10)
 log1p = elementwise("log1p", "log(1 + x)", lambda xp, x: xp.log1p(x), lambda ans, x: 1 / (1 + x), flops=10)
 sin = elementwise("sin", "sine", lambda xp, x: xp.sin(x), lambda ans, x: cos(x), flops=10)
-cos = elementwise("cos", "cosine", lambda xp, x: xp.cos(x), lambda ans, x: -sin(x), flops=10)
+cos: Primitive = elementwise("cos", "cosine", lambda xp, x: xp.cos(x), lambda ans, x: -sin(x), flops=10)
 tan = elementwise("tan", "tangent", lambda xp, x: xp.tan(x), lambda ans, x: 1 + ans * ans, flops=10)
 arcsin = elementwise(
     "arcsin", "inverse sine", lambda xp, x: xp.arcsin(x), lambda ans, x: 1 / sqrt(1 - x * x), flops=10
@@ -166,7 +166,9 @@ arctan2 = elementwise(
     flops=12,
 )
 sinh = elementwise("sinh", "hyperbolic sine", lambda xp, x: xp.sinh(x), lambda ans, x: cosh(x), flops=10)
-cosh = elementwise("cosh", "hyperbolic cosine", lambda xp, x: xp.cosh(x), lambda ans, x: sinh(x), flops=10)
+cosh: Primitive = elementwise(
+    "cosh", "hyperbolic cosine", lambda xp, x: xp.cosh(x), lambda ans, x: sinh(x), flops=10
+)
 tanh = elementwise(
     "tanh", "hyperbolic tangent", lambda xp, x: xp.tanh(x), lambda ans, x: 1 - ans * ans, flops=10
 )
@@ -221,13 +223,13 @@ def _relu_rule(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 # The mask is read off the output, which the next layer keeps anyway, and is 0 at 0: relu'(0) = 0 (Bertoin et
 # al. 2021).
-relu = Primitive("relu", lambda xp, x: kernels_of(xp).relu(x), doc="max(x, 0)")
+relu = Primitive("relu", lambda xp, x: kernels_of(xp).relu(xp.asarray(x)), doc="max(x, 0)")
 defwhole(relu, _relu_rule)
 relu.flops = elementwise_flops(1)
 
 _relu_mask = Primitive(
     "relu_mask",
-    lambda xp, t, y: kernels_of(xp).relu_mask(t, y),
+    lambda xp, t, y: kernels_of(xp).relu_mask(xp.asarray(t), xp.asarray(y)),
     doc="t where y > 0, else 0; its own transpose",
 )
 deflinear(_relu_mask, lambda t, y: shape_of(t), lambda ct, t, y: _relu_mask(ct, y))
@@ -251,9 +253,9 @@ minimum = elementwise(
     lambda ans, x, y: _wins(x, y),
 )
 
-_wins = Primitive(
+_wins: Primitive = Primitive(
     "wins",
-    lambda xp, x, y: ((x > y) + 0.5 * (x == y)).astype(result_dtype((x, y))),
+    lambda xp, x, y: (xp.greater(x, y) + 0.5 * xp.equal(x, y)).astype(result_dtype((x, y))),
     doc="1 where x > y, ½ where they are equal, else 0",
 )
 defzero(_wins)
@@ -323,18 +325,18 @@ def constant(name: str, doc: str, impl: Callable) -> Primitive:
     return prim
 
 
-sign = constant("sign", "-1, 0 or 1", lambda xp, x: xp.sign(x))
+sign: Primitive = constant("sign", "-1, 0 or 1", lambda xp, x: xp.sign(x))
 floor = constant("floor", "largest integer below", lambda xp, x: xp.floor(x))
 ceil = constant("ceil", "smallest integer above", lambda xp, x: xp.ceil(x))
 round = constant("round", "nearest integer, or decimal", lambda xp, x, decimals=0: xp.round(x, decimals))
 equal = constant("equal", "x == y", lambda xp, x, y: xp.equal(x, y))
 not_equal = constant("not_equal", "x != y", lambda xp, x, y: xp.not_equal(x, y))
-less = constant("less", "x < y", lambda xp, x, y: xp.less(x, y))
-less_equal = constant("less_equal", "x <= y", lambda xp, x, y: xp.less_equal(x, y))
-greater = constant("greater", "x > y", lambda xp, x, y: xp.greater(x, y))
-greater_equal = constant("greater_equal", "x >= y", lambda xp, x, y: xp.greater_equal(x, y))
+less: Primitive = constant("less", "x < y", lambda xp, x, y: xp.less(x, y))
+less_equal: Primitive = constant("less_equal", "x <= y", lambda xp, x, y: xp.less_equal(x, y))
+greater: Primitive = constant("greater", "x > y", lambda xp, x, y: xp.greater(x, y))
+greater_equal: Primitive = constant("greater_equal", "x >= y", lambda xp, x, y: xp.greater_equal(x, y))
 logical_not = constant("logical_not", "not x", lambda xp, x: xp.logical_not(x))
-logical_and = constant("logical_and", "x and y", lambda xp, x, y: xp.logical_and(x, y))
+logical_and: Primitive = constant("logical_and", "x and y", lambda xp, x, y: xp.logical_and(x, y))
 logical_or = constant("logical_or", "x or y", lambda xp, x, y: xp.logical_or(x, y))
 isnan = constant("isnan", "is x not a number", lambda xp, x: xp.isnan(x))
 isinf = constant("isinf", "is x infinite", lambda xp, x: xp.isinf(x))

@@ -11,6 +11,7 @@ import numpy as np
 from ..core import Primitive, Tracer, shape_of
 from ..rules import deflinear, no_flops
 from .reduce import axes_of
+from .shape import reshape
 
 __all__ = ["getitem", "scatter", "take"]
 
@@ -43,7 +44,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     array([2., 0.])
     """
     if axis is None:
-        return getitem(x.reshape(-1), np.asarray(indices))
+        return getitem(reshape(x, (-1,)), np.asarray(indices))
     (axis,) = axes_of(x, axis)
     return getitem(
         x, (slice(None),) * axis + (np.asarray(indices) if isinstance(indices, (list, tuple)) else indices,)

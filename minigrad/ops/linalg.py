@@ -120,8 +120,8 @@ def _impl_einsum(xp: Any, *operands: Any, ins: tuple[str, ...], out: str) -> Any
 def _einsum_transpose(ct: Any, args: Sequence[Any], params: dict, linear: tuple[int, ...]) -> list[Any]:
     """The factor's place is taken by the cotangent, and the result's by the factor.
 
-    A letter that only the factor has was summed away: ones bring it back. A letter it has twice (a diagonal)
-    comes back as two letters joined by an identity matrix.
+    A letter that only the factor has, or has at full length, was summed away: ones bring it back. A letter it
+    has twice (a diagonal) comes back as two letters joined by an identity matrix.
     """
     (i,) = linear
     ins, out = params["ins"], params["out"]
@@ -136,11 +136,15 @@ def _einsum_transpose(ct: Any, args: Sequence[Any], params: dict, linear: tuple[
             terms.append(letter + twin)
             factors.append(xp.eye(n, dtype=dtype))
             letter = twin
-        elif not any(letter in t for t in terms):
+        elif not any(letter in t and _length(t, x, letter) == n for t, x in zip(terms, factors, strict=True)):
             terms.append(letter)
             factors.append(xp.ones(n, dtype))
         target += letter
     return [einsum(f"{','.join(terms)}->{target}", *factors)]
+
+
+def _length(term: str, x: Any, letter: str) -> int:
+    return shape_of(x)[term.index(letter)]
 
 
 def _einsum_shape(args: Sequence[Any], params: dict) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..backend import kernels_of
 from ..core import Primitive, aval_str, shape_of
-from ..rules import defjoint, defwhole, elementwise_flops
-from .elementwise import multiply
+from ..rules import defjoint, defwhole, elementwise_flops, no_flops, promote
+from .elementwise import constant, multiply
 from .reduce import mean
 from .reduce import sum as _sum
 
@@ -44,12 +44,12 @@ def batch_norm_with_statistics(x: Any, gamma: Any, beta: Any, eps: float = 1e-5)
             f"batch_norm: gamma {aval_str(gamma)} and beta {aval_str(beta)} do not fit x {aval_str(x)}: "
             "x is (..., C), gamma and beta are (C,)"
         )
-    return _batch_norm(x, gamma, beta, eps=eps)
+    return _batch_norm(*promote(x, gamma, beta), eps=eps)
 
 
 def _rule(primals: Any, tangents: Any, eps: float) -> tuple[Any, Any]:
     y, xhat, mu, r = _residuals(*primals, eps=eps)
-    return (y, mu, r), (_tangent(*tangents, xhat, r, primals[1]), None, None)
+    return (y, _statistic(mu), _statistic(r)), (_tangent(*tangents, xhat, r, primals[1]), None, None)
 
 
 def _residuals_rule(primals: Any, tangents: Any, eps: float) -> tuple[Any, Any]:
@@ -118,6 +118,10 @@ def _transposed_tangent(ct: Any, args: Any, params: dict, linear: tuple[int, ...
     cts = _transpose(ct, *args[3:])
     return [cts[i] for i in linear]
 
+
+# The statistics that are returned stay constants when an outer transformation differentiates the residuals.
+_statistic = constant("batch_statistic", "a statistic of the batch as a constant", lambda xp, x: x)
+_statistic.flops = no_flops
 
 _batch_norm = Primitive(
     "batch_norm", _impl_batch_norm, multiple=True, doc="normalised x, with mean and r as constants"
