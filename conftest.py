@@ -1,4 +1,4 @@
-"""What every test and docstring example may rely on: NumPy under its usual name, and one hypothesis profile."""
+"""What every test and example may rely on: NumPy under its usual name, and one hypothesis profile."""
 
 import os
 

@@ -230,7 +230,7 @@ class LinearMap:
         ]
         lines += [f"  t{i}: {a}" for i, a in enumerate(self.in_avals)]
         for eqn in self.equations:
-            held = sum(_nbytes(a) for a in eqn.args if not isinstance(a, Aval) and getattr(a, "shape", ()))
+            held = sum(_nbytes(a) for a in eqn.args if not isinstance(a, Aval) and shape_of(a))
             lines.append(f"  {eqn}" + (f"  # {_bytes(held)}" if held else ""))
         lines.append("  return " + ", ".join("0" if s is None else f"t{s}" for s in self._outs))
         return "\n".join(lines)

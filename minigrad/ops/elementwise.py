@@ -183,11 +183,7 @@ erf = elementwise(
 # ----- Activations -----
 
 sigmoid = elementwise(
-    "sigmoid",
-    "1 / (1 + e⁻ˣ)",
-    lambda xp, x: 0.5 * (xp.tanh(0.5 * x) + 1),
-    lambda ans, x: ans * (1 - ans),
-    flops=12,
+    "sigmoid", "1 / (1 + e⁻ˣ)", lambda xp, x: _sigmoid(xp, x), lambda ans, x: ans * (1 - ans), flops=13
 )
 softplus = elementwise(
     "softplus",
@@ -196,6 +192,11 @@ softplus = elementwise(
     lambda ans, x: sigmoid(x),
     flops=20,
 )
+
+
+def _sigmoid(xp: Any, x: Any) -> Any:
+    e = xp.exp(-xp.abs(x))  # never overflows, and keeps every digit of the small values for negative x
+    return xp.where(xp.greater_equal(x, 0), xp.ones_like(e), e) / (1 + e)
 
 
 def silu(x: Any) -> Any:
@@ -223,13 +224,13 @@ def _relu_rule(primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 # The mask is read off the output, which the next layer keeps anyway, and is 0 at 0: relu'(0) = 0 (Bertoin et
 # al. 2021).
-relu = Primitive("relu", lambda xp, x: kernels_of(xp).relu(xp.asarray(x)), doc="max(x, 0)")
+relu = Primitive("relu", lambda xp, x: kernels_of(xp).relu(xp.asarray(x))[()], doc="max(x, 0)")
 defwhole(relu, _relu_rule)
 relu.flops = elementwise_flops(1)
 
 _relu_mask = Primitive(
     "relu_mask",
-    lambda xp, t, y: kernels_of(xp).relu_mask(xp.asarray(t), xp.asarray(y)),
+    lambda xp, t, y: kernels_of(xp).relu_mask(xp.asarray(t), xp.asarray(y))[()],
     doc="t where y > 0, else 0; its own transpose",
 )
 deflinear(_relu_mask, lambda t, y: shape_of(t), lambda ct, t, y: _relu_mask(ct, y))

@@ -69,7 +69,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     >>> expand_dims(np.ones(3), 0).shape
     (1, 3)
     """
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     shape = list(shape_of(x))
     for i in sorted(np.lib.array_utils.normalize_axis_tuple(axes, len(shape) + len(axes))):
         shape.insert(i, 1)
