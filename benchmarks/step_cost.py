@@ -21,6 +21,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn, optim
 
+FIVE = "curveball, 5 steps with one lambda test"
 RESULTS = Path(__file__).parent / "results" / "step_cost.json"
 
 
@@ -37,7 +38,8 @@ def main() -> None:
         print(peak(args.peak, args.depth, args.batch_size))
         return
     memory = {kind: peak_of_process(kind, args) for kind in ("nothing", "forward", "sgd", "curveball")}
-    seconds = times(args.depth, args.batch_size, args.rounds)
+    seconds = times(sweeps(args.depth, args.batch_size), args.rounds)
+    seconds |= times(steps(args.depth, args.batch_size), args.rounds)
     flops = arithmetic(args.depth, args.batch_size)
     report(args, seconds, memory, flops)
 
@@ -49,22 +51,28 @@ def problem(depth: int, batch: int) -> tuple:
     return lambda model: model(x, train=True), nn.SoftmaxCrossEntropy(rng.integers(0, 10, batch))
 
 
-def times(depth: int, batch: int, rounds: int) -> dict[str, list[float]]:
+def sweeps(depth: int, batch: int) -> dict[str, Callable[[], object]]:
+    """A plain primal pass, and one pass each way over a stored linearization."""
+    predict, _ = problem(depth, batch)
+    model = nn.resnet(depth)
+    w, unravel = mg.ravel(model)
+    y, J = mg.linearize(lambda w: predict(unravel(w)), w)
+    return {"forward": lambda: predict(model), "J(z)": lambda: J(w), "J.T(ct)": lambda: J.T(y)}
+
+
+def steps(depth: int, batch: int) -> dict[str, Callable[[], object]]:
     predict, loss = problem(depth, batch)
     sgd = optim.SGD(nn.resnet(depth), lr=0.1, momentum=0.9)
     curveball = optim.CurveBall(nn.resnet(depth), adapt_lam=False)
     adapting = optim.CurveBall(nn.resnet(depth))
-    model = nn.resnet(depth)
-    w, unravel = mg.ravel(model)
-    y, J = mg.linearize(lambda w: predict(unravel(w)), w)
-    jobs: dict[str, Callable[[], object]] = {
-        "forward": lambda: predict(model),
-        "J(z)": lambda: J(w),
-        "J.T(ct)": lambda: J.T(y),
+    return {
         "sgd": lambda: sgd.step(predict, loss),
         "curveball": lambda: curveball.step(predict, loss),
-        "curveball, 5 steps with one lambda test": lambda: [adapting.step(predict, loss) for _ in range(5)],
+        FIVE: lambda: [adapting.step(predict, loss) for _ in range(5)],
     }
+
+
+def times(jobs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for k in range(rounds + 1):
         for name, job in jobs.items():
@@ -121,10 +129,9 @@ def peak_of_process(kind: str, args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace, seconds: dict, memory: dict, flops: dict) -> None:
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    five = "curveball, 5 steps with one lambda test"
     ratios = {
         "curveball step / sgd step": median["curveball"] / median["sgd"],
-        "the same with one lambda test in 5 steps": median[five] / 5 / median["sgd"],
+        "the same with one lambda test in 5 steps": median[FIVE] / 5 / median["sgd"],
         "the same by arithmetic of products": flops["curveball over sgd"],
         "J(z) / forward": median["J(z)"] / median["forward"],
         "J.T(ct) / forward": median["J.T(ct)"] / median["forward"],

@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     whole(args.out, lambda path: draw(panels, path))
     runs = [
-        {**run["config"], **run["summary"], "loss": run["loss"]} for runs in panels.values() for run in runs
+        {**{k: run["config"][k] for k in SHOWN}, **run["summary"], "loss": run["loss"]}
+        for runs in panels.values()
+        for run in runs
     ]
     text = "[\n" + ",\n".join(json.dumps(run) for run in runs) + "\n]\n"
     whole(args.out.with_suffix(".json"), lambda path: path.write_text(text))

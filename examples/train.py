@@ -43,7 +43,7 @@ def train(args: argparse.Namespace, dataset: Dataset, opt: optim.Optimizer, run:
                 tested = accuracy = test(args, dataset, opt.model)
                 run.checkpoint(opt)
             row = {k: v for k, v in vars(info).items() if k != "passes"}
-            run.log(**row, epoch=epoch, test_accuracy=tested, seconds=round(time.perf_counter() - start, 3))
+            run.log(**row, epoch=epoch, test_accuracy=tested, seconds=round(time.perf_counter() - start, 6))
             show(info, accuracy)
             if opt.count == last:
                 break

@@ -5,6 +5,7 @@ among them. Nothing else in minigrad decides what a call means.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ class Tracer:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({aval_str(self)}, in {self._trace.label})"
@@ -133,6 +134,10 @@ def traced(cls: type) -> type:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     return x.shape if hasattr(x, "shape") else np.shape(x)
+
+
+def size_of(x: Any) -> int:
+    return math.prod(shape_of(x))
 
 
 def dtype_of(x: Any) -> np.dtype:

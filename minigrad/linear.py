@@ -5,13 +5,25 @@ recorded is a program of linear primitives, which a `LinearMap` sweeps forwards,
 """
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import Primitive, Trace, Tracer, aval_str, describe, dtype_of, namespace_of, shape_of, traced
+from .core import (
+    Primitive,
+    Trace,
+    Tracer,
+    aval_str,
+    describe,
+    dtype_of,
+    namespace_of,
+    shape_of,
+    size_of,
+    traced,
+)
 from .errors import NonlinearError
 from .forward import check_like, check_primals, push
 from .rules import ALL, add, unfit
@@ -140,9 +152,7 @@ class LinearMap:
     def pull(self, cts: Sequence[Any], consume: bool = False) -> list[Any]:
         """A backward sweep on flat leaves; with `consume`, residuals are let go as it passes them."""
         env: list[Any] = [None] * self._n
-        fresh: set[int] = (
-            set()
-        )  # slots whose array was made here by an addition, so that it may be added to in place
+        fresh: set[int] = set()  # slots whose array an addition made here, so that more may be added in place
         for slot, ct in zip(self._outs, cts, strict=True):
             if slot is not None:
                 _accumulate(env, fresh, slot, ct)
@@ -249,14 +259,12 @@ class LinearMap:
             raise ImportError("LinearMap.to_operator needs scipy: pip install scipy") from None
 
         def sweep(v: np.ndarray, avals: Sequence[Aval], run: Callable) -> np.ndarray:
-            ends = list(itertools.accumulate(int(np.prod(a.shape, dtype=int)) for a in avals))[:-1]
+            ends = list(itertools.accumulate(math.prod(a.shape) for a in avals))[:-1]
             parts = np.split(np.ravel(v), ends)
             outs = run([p.reshape(a.shape).astype(a.dtype)[()] for p, a in zip(parts, avals, strict=True)])
             return np.concatenate([np.ravel(o) for o in outs])
 
-        m, n = (
-            sum(int(np.prod(a.shape, dtype=int)) for a in avals) for avals in (self.out_avals, self.in_avals)
-        )
+        m, n = (sum(math.prod(a.shape) for a in avals) for avals in (self.out_avals, self.in_avals))
         return LinearOperator(
             (m, n),
             dtype=np.result_type(*(a.dtype for a in self.in_avals)),
@@ -511,7 +519,7 @@ def _arrays(params: dict[str, Any]) -> list[Any]:
 
 
 def _nbytes(a: Any) -> int:
-    return 0 if not hasattr(a, "dtype") else int(np.prod(shape_of(a), dtype=int)) * dtype_of(a).itemsize
+    return 0 if not hasattr(a, "dtype") else size_of(a) * dtype_of(a).itemsize
 
 
 def _short(a: Any) -> str:

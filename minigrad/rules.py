@@ -5,13 +5,14 @@ transposes. Broadcasting and dtypes are put right here, once: a rule may return 
 broadcasts.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from .core import Primitive, dtype_of, result_dtype, shape_of
+from .core import Primitive, dtype_of, result_dtype, shape_of, size_of
 
 # ----- Nonlinear primitives: a jvp rule -----
 
@@ -133,20 +134,16 @@ def broadcast_shape(*args: Any, **params: Any) -> tuple[int, ...]:
 
 
 def elementwise_flops(per_element: float) -> Callable:
-    return lambda args, outs, params: per_element * sum(_size(shape) for shape in outs)
+    return lambda args, outs, params: per_element * sum(map(math.prod, outs))
 
 
 def input_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
     """One operation for each element of the first argument: reductions and their kind."""
-    return _size(shape_of(args[0]))
+    return size_of(args[0])
 
 
 def no_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
     return 0
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=int))
 
 
 def _impl_sum_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:

@@ -7,9 +7,7 @@ map applied to a basis, a Gauss-Newton product is J, then the loss's Hessian, th
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from .core import Primitive, aval_str, describe, dtype_of, is_float, namespace_of, shape_of
+from .core import Primitive, aval_str, describe, dtype_of, is_float, namespace_of, shape_of, size_of
 from .forward import check_like, jvp
 from .linear import LinearMap, linearize
 from .ops.reduce import sum as _sum
@@ -168,7 +166,7 @@ def jacfwd(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
         for j, y in enumerate(y_leaves):
             row, start = [], 0
             for x in x_leaves:
-                n = int(np.prod(shape_of(x), dtype=int))
+                n = size_of(x)
                 part = stack([c[j] for c in columns[start : start + n]], axis=-1) if n else _empty(y, (0,))
                 row.append(reshape(part, shape_of(y) + shape_of(x)))
                 start += n
@@ -194,7 +192,7 @@ def jacrev(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
         ]  # one list of input cotangents an output element
         rows, start = [], 0
         for y in y_leaves:
-            n = int(np.prod(shape_of(y), dtype=int))
+            n = size_of(y)
             rows.append(
                 [
                     reshape(

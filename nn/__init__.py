@@ -25,3 +25,12 @@ from .layers import (
 from .losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
 from .models import basic_cifar, build, lenet, mlp, resnet, resnet18, vgg
 from .module import Module, count_parameters, first_nonfinite, keeping_buffers
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    known = ", ".join(sorted(n for n in globals() if n[0].isupper()))
+    raise AttributeError(
+        f"unknown layer, loss or function minigrad.nn.{name}: the layers and losses are {known}"
+    )

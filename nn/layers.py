@@ -3,6 +3,7 @@
 Layers with random weights take `rng`, a numpy Generator or a seed; all take `dtype` for their parameters.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Conv2d(Module):
                 f"Conv2d: {n_in} input and {n_out} output channels do not divide into {groups} groups"
             )
         shape = (n_out, *pair(size, "size"), n_in // groups)
-        self.weight = he_normal(rng, shape, int(np.prod(shape[1:])), dtype)
+        self.weight = he_normal(rng, shape, math.prod(shape[1:]), dtype)
         self.bias = np.zeros(n_out, dtype) if bias else None
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
@@ -220,9 +221,7 @@ class Flatten(Module):
     """
 
     def forward(self, x: Array, train: bool) -> Array:
-        return (
-            mg.reshape(x, (x.shape[0], -1)) if x.shape[0] else mg.reshape(x, (0, int(np.prod(x.shape[1:]))))
-        )
+        return mg.reshape(x, (x.shape[0], -1)) if x.shape[0] else mg.reshape(x, (0, math.prod(x.shape[1:])))
 
 
 class Sequential(Module):

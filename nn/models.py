@@ -3,6 +3,7 @@
 Each is a function that returns a Module; `build` finds one by name. Images are (N, H, W, C).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,9 +53,7 @@ def build(
     if name not in NAMES:
         raise ValueError(f"unknown model {name!r}: use one of {', '.join(NAMES)}")
     if kind == "mlp":
-        return Sequential(
-            Flatten(), *mlp((int(np.prod(image)), 128, 64, 32, classes), rng, dtype=dtype).layers
-        )
+        return Sequential(Flatten(), *mlp((math.prod(image), 128, 64, 32, classes), rng, dtype=dtype).layers)
     if kind == "lenet":
         return lenet(image, classes, rng, dtype)
     if kind.startswith("basic_cifar"):

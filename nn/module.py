@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import asnumpy, register_node, tree_buffers, tree_leaves
-from minigrad.core import shape_of
+from minigrad.core import size_of
 from minigrad.tree import tree_paths
 
 Array = Any
@@ -59,7 +59,7 @@ def count_parameters(model: Any) -> int:
     >>> count_parameters({"w": np.ones((2, 3)), "b": np.ones(3)})
     9
     """
-    return sum(int(np.prod(shape_of(x), dtype=int)) for x in tree_leaves(model))
+    return sum(size_of(x) for x in tree_leaves(model))
 
 
 def first_nonfinite(model: Module, x: Array, train: bool = False) -> str | None:

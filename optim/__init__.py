@@ -26,3 +26,10 @@ def build(name: str, model: Any, **settings: Any) -> Optimizer:
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}: use one of {', '.join(OPTIMIZERS)}")
     return OPTIMIZERS[name](model, **settings)
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
+    raise AttributeError(f"unknown optimizer minigrad.optim.{name}: there are {known}")

@@ -441,3 +441,16 @@ def test_layers_name_inputs_that_they_cannot_take():
         pass
 
     says(message(NotImplementedError, Empty(), X), "Empty needs a method forward(self, x, train)")
+
+
+def test_unknown_layers_and_optimizers_name_the_known_ones():
+    with pytest.raises(
+        AttributeError, match=r"unknown layer.* minigrad\.nn\.Conv3d: .*BatchNorm, .*Conv2d"
+    ) as e:
+        _ = nn.Conv3d
+    assert "\n" not in str(e.value)
+    with pytest.raises(
+        AttributeError, match=r"unknown optimizer minigrad\.optim\.KFAC: there are CurveBall, SGD"
+    ):
+        _ = optim.KFAC
+    assert not hasattr(nn, "__path_to_nowhere__")

@@ -4,6 +4,7 @@ x is (N, H, W, C), w is (O, kh, kw, C/groups), the result (N, H', W', O) with
 H' = (H + top + bottom - dilation (kh - 1) - 1) // stride + 1.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ _conv2d_filter.flops = lambda args, outs, params: _flops(shape_of(args[1]), outs
 
 
 def _flops(y: tuple[int, ...], w: tuple[int, ...]) -> int:
-    return 2 * int(np.prod(y, dtype=int)) * int(np.prod(w[1:], dtype=int))
+    return 2 * math.prod(y) * math.prod(w[1:])
 
 
 def _geometry(stride: Pair, padding: Padding, dilation: Pair, groups: int) -> dict[str, Any]:

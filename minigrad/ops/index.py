@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Primitive, Tracer, shape_of
+from ..core import Primitive, Tracer, shape_of, size_of
 from ..rules import deflinear, no_flops
 from .reduce import axes_of
 from .shape import reshape
@@ -86,6 +86,4 @@ deflinear(
     _scatter, lambda values, index, shape: shape, lambda ct, values, index, shape: _getitem(ct, index=index)
 )
 _getitem.flops = no_flops
-_scatter.flops = lambda args, outs, params: (
-    0 if _is_basic(params["index"]) else int(np.prod(shape_of(args[0]), dtype=int))
-)
+_scatter.flops = lambda args, outs, params: 0 if _is_basic(params["index"]) else size_of(args[0])

@@ -3,6 +3,7 @@
 All are linear in each factor, so their derivatives are products again.
 """
 
+import math
 from collections.abc import Sequence
 from string import ascii_letters
 from typing import Any
@@ -49,7 +50,7 @@ deflinear(
     lambda ct, a, b: _matmul(ct, swapaxes(b, -1, -2)),
     lambda ct, a, b: _matmul(swapaxes(a, -1, -2), ct),
 )
-_matmul.flops = lambda args, outs, params: 2 * shape_of(args[0])[-1] * int(np.prod(outs[0], dtype=int))
+_matmul.flops = lambda args, outs, params: 2 * shape_of(args[0])[-1] * math.prod(outs[0])
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -86,9 +87,9 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     if [sa[i] for i in ia] != [sb[i] for i in ib]:
         raise ValueError(f"tensordot: axes {ia} of shape {sa} and axes {ib} of shape {sb} do not match")
     ra, rb = [i for i in range(len(sa)) if i not in ia], [i for i in range(len(sb)) if i not in ib]
-    n = int(np.prod([sa[i] for i in ia], dtype=int))
-    left = reshape(transpose(a, (*ra, *ia)), (int(np.prod([sa[i] for i in ra], dtype=int)), n))
-    right = reshape(transpose(b, (*ib, *rb)), (n, int(np.prod([sb[i] for i in rb], dtype=int))))
+    n = math.prod([sa[i] for i in ia])
+    left = reshape(transpose(a, (*ra, *ia)), (math.prod([sa[i] for i in ra]), n))
+    right = reshape(transpose(b, (*ib, *rb)), (n, math.prod([sb[i] for i in rb])))
     return reshape(_matmul(left, right), [sa[i] for i in ra] + [sb[i] for i in rb])
 
 
@@ -155,7 +156,7 @@ def _einsum_shape(args: Sequence[Any], params: dict) -> tuple[int, ...]:
 def _einsum_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
     """Of one nested loop over all indices; NumPy may find an order that needs fewer."""
     sizes = _sizes(args, params["ins"])
-    return max(len(args), 1) * int(np.prod(list(sizes.values()), dtype=int))
+    return max(len(args), 1) * math.prod(list(sizes.values()))
 
 
 def _einsum_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ are one reduction and one affine pass each. Residuals are outputs of primitives,
 from typing import Any
 
 from ..backend import kernels_of
-from ..core import Primitive, aval_str, shape_of
+from ..core import Primitive, aval_str, shape_of, size_of
 from ..rules import defjoint, defwhole, elementwise_flops, no_flops, promote
 from .elementwise import constant, multiply
 from .reduce import mean
@@ -160,15 +160,8 @@ defjoint(
 )
 
 _batch_norm.flops = _residuals.flops = elementwise_flops(7)
-_tangent.flops = lambda args, outs, params: 9 * _elements(args[3])
-_transpose.flops = lambda args, outs, params: 9 * _elements(args[0])
-
-
-def _elements(x: Any) -> int:
-    n = 1
-    for k in shape_of(x):
-        n *= k
-    return n
+_tangent.flops = lambda args, outs, params: 9 * size_of(args[3])
+_transpose.flops = lambda args, outs, params: 9 * size_of(args[0])
 
 
 def _rows(x: Any) -> tuple[int, ...]:

@@ -4,12 +4,11 @@ A maximum is a gather at the place of the (first) largest element, and that plac
 everywhere: so max pooling is a linear gather after an argmax, right at every order without a rule of its own.
 """
 
+import math
 from typing import Any
 
-import numpy as np
-
 from ..backend import kernels_of
-from ..core import Primitive, aval_str, shape_of
+from ..core import Primitive, aval_str, shape_of, size_of
 from ..rules import deflinear, defzero
 from .conv import Padding, Pair, pads, pair, window_count
 
@@ -94,13 +93,13 @@ deflinear(
 
 
 def _window_flops(windows: tuple[int, ...], params: dict) -> int:
-    return int(np.prod(windows, dtype=int)) * params["size"][0] * params["size"][1]
+    return math.prod(windows) * params["size"][0] * params["size"][1]
 
 
 _pool_index.flops = _window_sum.flops = lambda args, outs, params: _window_flops(outs[0], params)
 _window_spread.flops = lambda args, outs, params: _window_flops(shape_of(args[0]), params)
 _pool_gather.flops = lambda args, outs, params: 0
-_pool_scatter.flops = lambda args, outs, params: int(np.prod(shape_of(args[0]), dtype=int))
+_pool_scatter.flops = lambda args, outs, params: size_of(args[0])
 
 
 def _geometry(x: Any, size: Pair, stride: Pair | None, padding: Padding) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 first.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -248,4 +249,4 @@ def _keep(x: Any, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
 
 def _count(x: Any, axis: Axis) -> int:
     shape = shape_of(x)
-    return int(np.prod([shape[i] for i in axes_of(x, axis)], dtype=int))
+    return math.prod([shape[i] for i in axes_of(x, axis)])

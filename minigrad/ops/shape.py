@@ -4,13 +4,14 @@ All are linear, move data without arithmetic, and are each other's transposes.
 """
 
 import builtins
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from ..core import Primitive, dtype_of, namespace_of, shape_of
+from ..core import Primitive, dtype_of, namespace_of, shape_of, size_of
 from ..rules import broadcast_to as _broadcast_to
 from ..rules import defjoint, deflinear, fit, no_flops
 
@@ -37,13 +38,13 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     (2, 2)
     """
     shape = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
-    size = int(np.prod(shape_of(x), dtype=int))
+    size = size_of(x)
     if shape.count(-1) == 1:
-        rest = -int(np.prod(shape, dtype=int))
+        rest = -math.prod(shape)
         if rest == 0 or size % rest:
             raise ValueError(f"reshape: an array of shape {shape_of(x)} does not fit into shape {shape}")
         shape = tuple(size // rest if n == -1 else n for n in shape)
-    if int(np.prod(shape, dtype=int)) != size or any(n < 0 for n in shape):
+    if math.prod(shape) != size or any(n < 0 for n in shape):
         raise ValueError(f"reshape: an array of shape {shape_of(x)} does not fit into shape {shape}")
     return x if shape == shape_of(x) else _reshape(x, shape=shape)
 
@@ -249,7 +250,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
 
 
 def _impl_unravel(xp: Any, v: Any, shapes: tuple[tuple[int, ...], ...]) -> tuple[Any, ...]:
-    ends = list(accumulate(int(np.prod(s, dtype=int)) for s in shapes))
+    ends = list(accumulate(math.prod(s) for s in shapes))
     return tuple(v[a:b].reshape(s) for a, b, s in zip([0, *ends[:-1]], ends, shapes, strict=True))
 
 
@@ -263,7 +264,7 @@ def _unravel_transpose(cts: tuple, args: Any, params: dict, linear: tuple[int, .
     return [
         concatenate(
             [
-                xp.zeros(int(np.prod(s, dtype=int)), dtype) if ct is None else reshape(ct, (-1,))
+                xp.zeros(math.prod(s), dtype) if ct is None else reshape(ct, (-1,))
                 for ct, s in zip(cts, params["shapes"], strict=True)
             ]
         )
