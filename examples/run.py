@@ -65,7 +65,7 @@ def plot(rows: list[dict[str, Any]], config: dict[str, Any], path: Path) -> None
     if curveball:
         for name, label in (("rho", "ρ"), ("beta", "β"), ("lam", "λ")):
             axes[1].plot(steps, [r[name] for r in rows], label=label, linewidth=1)
-        axes[1].legend(loc="upper right")
+        axes[1].legend(loc="best", ncols=3)
         axes[1].set_ylabel("ρ, β, λ")
     axes[-1].set_xlabel("step")
     figure.savefig(path, dpi=120, format="png")

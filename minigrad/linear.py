@@ -12,21 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import (
-    Primitive,
-    Trace,
-    Tracer,
-    aval_str,
-    describe,
-    dtype_of,
-    namespace_of,
-    shape_of,
-    size_of,
-    traced,
-)
-from .errors import NonlinearError
+from .core import Tracer, dtype_of, namespace_of, shape_of, size_of
 from .forward import check_like, check_primals, push
-from .rules import ALL, add, unfit
+from .record import Aval, LinearTrace, LinearVar, compile
+from .rules import add, unfit
 from .tree import Tree, tree_flatten, tree_unflatten
 
 __all__ = ["Cost", "LinearMap", "linear_transpose", "linearize"]
@@ -47,12 +36,12 @@ def linearize(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
     leaves, x_def = tree_flatten(primals)
     check_primals("linearize", f, primals, leaves)
     trace = LinearTrace("linearize", f)
-    ts = [LinearVar(trace, shape_of(x), dtype_of(x)) for x in leaves]
+    ts = [trace.variable(_shape_dtype(x)) for x in leaves]
     try:
         ys, dys, y_def, aux = push(f, x_def, leaves, ts, has_aux, "linearize")
     finally:
         trace.end()
-    J = LinearMap(trace, ts, dys, [shape_dtype(y) for y in ys], x_def, y_def, _namespace(leaves))
+    J = LinearMap(trace, ts, dys, [_shape_dtype(y) for y in ys], x_def, y_def, _namespace(leaves))
     y = tree_unflatten(y_def, ys)
     return (y, J, aux) if has_aux else (y, J)
 
@@ -70,12 +59,12 @@ def linear_transpose(f: Callable, *examples: Tree) -> Callable[[Tree], tuple]:
     leaves, x_def = tree_flatten(examples)
     check_primals("linear_transpose", f, examples, leaves)
     trace = LinearTrace("linear_transpose", f)
-    ts = [LinearVar(trace, shape_of(x), dtype_of(x)) for x in leaves]
+    ts = [trace.variable(_shape_dtype(x)) for x in leaves]
     try:
         outs, y_def = tree_flatten(f(*tree_unflatten(x_def, ts)))
     finally:
         trace.end()
-    J = LinearMap(trace, ts, outs, [shape_dtype(y) for y in outs], x_def, y_def, _namespace(leaves))
+    J = LinearMap(trace, ts, outs, [_shape_dtype(y) for y in outs], x_def, y_def, _namespace(leaves))
     return lambda ct: tree_unflatten(x_def, J.pull(J.check_cotangent(ct)))
 
 
@@ -101,10 +90,10 @@ class LinearMap:
 
     def __init__(
         self,
-        trace: "LinearTrace",
-        inputs: Sequence["LinearVar"],
+        trace: LinearTrace,
+        inputs: Sequence[LinearVar],
         outputs: Sequence[Any],
-        out_avals: Sequence["Aval"],
+        out_avals: Sequence[Aval],
         in_tree: Any,
         out_tree: Any,
         xp: Any,
@@ -112,7 +101,7 @@ class LinearMap:
         self.label = trace.label.partition(" of ")[2]
         self.in_avals, self.out_avals = [Aval(v.shape, v.dtype) for v in inputs], list(out_avals)
         self._in_tree, self._out_tree, self._xp = in_tree, out_tree, xp
-        self.equations, self._outs, self._n = _compile(trace, inputs, outputs)
+        self.equations, self._outs, self._n = compile(trace, inputs, outputs)
 
     def __call__(self, *tangents: Tree) -> Tree:
         leaves, treedef = tree_flatten(tangents)
@@ -139,12 +128,9 @@ class LinearMap:
             del args
             for slot in eqn.last:
                 env[slot] = None
-            if eqn.prim.multiple:
-                for slot, o in zip(eqn.outs, out, strict=True):
-                    if slot is not None:
-                        env[slot] = o
-            else:
-                env[eqn.outs[0]] = out
+            for out_slot, o in zip(eqn.outs, out if eqn.prim.multiple else (out,), strict=True):
+                if out_slot is not None:
+                    env[out_slot] = o
         return [
             self._zeros(a) if s is None else env[s] for s, a in zip(self._outs, self.out_avals, strict=True)
         ]
@@ -272,7 +258,7 @@ class LinearMap:
             rmatvec=lambda v: sweep(v, self.out_avals, self.pull),
         )
 
-    def _zeros(self, aval: "Aval") -> Any:
+    def _zeros(self, aval: Aval) -> Any:
         return self._xp.zeros(aval.shape, aval.dtype)[()]
 
 
@@ -309,188 +295,7 @@ class Cost(NamedTuple):
     unknown: tuple[str, ...]
 
 
-# ----- The recorder -----
-
-
-class Aval(NamedTuple):
-    """Shape and dtype: what is known of a linear variable before it has a value."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    def __str__(self) -> str:
-        return aval_str(self)
-
-
-@traced
-class LinearVar(Tracer):
-    """A tangent without a value yet: result `index` of the recorded call `source` (None: an input)."""
-
-    __slots__ = ("shape", "dtype", "source", "index")
-
-    def __init__(
-        self,
-        trace: Trace,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        source: "_Node | None" = None,
-        index: int = 0,
-    ) -> None:
-        self._trace, self.shape, self.dtype, self.source, self.index = trace, shape, dtype, source, index
-
-
-class _Node:
-    """One recorded call. Only its results refer to it: a tangent nobody uses takes its residuals along."""
-
-    __slots__ = ("serial", "prim", "args", "params", "avals")
-
-    def __init__(
-        self, serial: int, prim: Primitive, args: Sequence[Any], params: dict, avals: list[Aval]
-    ) -> None:
-        self.serial, self.prim, self.args, self.params, self.avals = serial, prim, args, params, avals
-
-
-class LinearTrace(Trace):
-    """Records every primitive that meets one of its variables, after checking that it is linear in them.
-
-    In `linearize` the variables sit in the tangent slots of a JVPTrace that started later, so it sees each
-    primitive first: for `sin(x)` it computes sin and cos of the primal at once and then calls
-    `multiply(t, cos(x))`, whose only tracer is the variable t. That call arrives here, as one equation.
-    """
-
-    __slots__ = ("count",)
-
-    def __init__(self, kind: str, f: Callable) -> None:
-        super().__init__(kind, f)
-        self.count = itertools.count()
-
-    def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        linear = tuple([i for i, a in enumerate(args) if type(a) is LinearVar and a._trace is self])
-        if not self.alive:
-            self.check_alive(args[linear[0]])
-        _check_linear(prim, args, linear)
-        shape = prim.shape(args, params)  # type: ignore[misc]
-        dtype = np.dtype(params["dtype"]) if "dtype" in params else _float_dtype(args)
-        avals = [Aval(s, dtype) for s in (shape if prim.multiple else [shape])]
-        node = _Node(next(self.count), prim, args, params, avals)
-        outs = [LinearVar(self, a.shape, a.dtype, node, i) for i, a in enumerate(avals)]
-        return tuple(outs) if prim.multiple else outs[0]
-
-
-def _check_linear(prim: Primitive, args: Sequence[Any], linear: tuple[int, ...]) -> None:
-    for group in prim.linear:
-        if group is ALL or group.issuperset(linear):
-            others = [
-                a
-                for i, a in enumerate(args)
-                if (group is ALL or i in group) and i not in linear and a is not None
-            ]
-            if all(_is_zero(a) for a in others):
-                return
-            raise NonlinearError(
-                f"{prim.name}: a constant {aval_str(others[0])} is added to a linear variable; "
-                "the function is affine, not linear: leave the constant out"
-            )
-    where = " and ".join(str(i) for i in linear)
-    raise NonlinearError(
-        f"{prim.name} is not linear in argument {where}: only linear operations can be recorded in a "
-        "tangent program (a jvp rule that is not linear in its tangents ends here, too)"
-    )
-
-
-def _is_zero(x: Any) -> bool:
-    return not isinstance(x, Tracer) and not namespace_of(x).any(x)
-
-
-def _float_dtype(args: Sequence[Any]) -> np.dtype:
-    """The dtype of a tangent: promotion over the floating-point arguments; masks and indices do not count."""
-    dtypes = {a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind == "f"}
-    return dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
-
-
-# ----- From the record to a program -----
-
-
-class Equation(NamedTuple):
-    """`outs = prim(args)`; in `args` an Aval stands for each linear variable of `slots` (position, slot)."""
-
-    prim: Primitive
-    args: list[Any]
-    params: dict[str, Any]
-    slots: list[tuple[int, int]]
-    outs: list[int | None]
-    avals: list[Aval]
-    last: list[int]  # slots that no later equation reads
-
-    def __str__(self) -> str:
-        where = dict(self.slots)
-        args = [f"t{where[i]}" if i in where else _short(a) for i, a in enumerate(self.args)]
-        params = [f"{k}={_short_param(v)}" for k, v in self.params.items()]
-        outs = [f"t{s}: {a}" if s is not None else "_" for s, a in zip(self.outs, self.avals, strict=True)]
-        call = ", ".join(args) + ("; " if params else "") + ", ".join(params)
-        return f"{', '.join(outs)} = {self.prim.name}({call})"
-
-
-def _compile(trace: LinearTrace, inputs: Sequence[LinearVar], outputs: Sequence[Any]) -> tuple:
-    """Equations that the outputs need, in order, with numbered slots for the variables."""
-    found: dict[int, _Node] = {}
-    stack = [v.source for v in outputs if _is_mine(v, trace) and v.source is not None]
-    while stack:
-        node = stack.pop()
-        if node.serial not in found:
-            found[node.serial] = node
-            stack += [a.source for a in node.args if _is_mine(a, trace) and a.source is not None]
-    used = {
-        (a.source.serial, a.index)
-        for node in found.values()
-        for a in node.args
-        if _is_mine(a, trace) and a.source
-    }
-    used |= {(v.source.serial, v.index) for v in outputs if _is_mine(v, trace) and v.source}
-
-    slot_of: dict[tuple[int, int], int] = {}
-    input_slot = {id(v): i for i, v in enumerate(inputs)}
-    n = len(inputs)
-    equations = []
-    for serial in sorted(found):
-        node = found[serial]
-        outs: list[int | None] = []
-        for k in range(len(node.avals)):
-            outs.append(n if (serial, k) in used else None)
-            if outs[-1] is not None:
-                slot_of[serial, k] = n
-                n += 1
-        args, slots = list(node.args), []
-        for i, a in enumerate(node.args):
-            if _is_mine(a, trace):
-                args[i] = Aval(a.shape, a.dtype)
-                slots.append(
-                    (i, input_slot[id(a)] if a.source is None else slot_of[a.source.serial, a.index])
-                )
-        equations.append(Equation(node.prim, args, node.params, slots, outs, node.avals, []))
-
-    out_slots: list[int | None] = []
-    for v in outputs:
-        if _is_mine(v, trace):
-            out_slots.append(input_slot[id(v)] if v.source is None else slot_of[v.source.serial, v.index])
-        elif v is None or _is_zero(v):
-            out_slots.append(None)
-        else:
-            raise NonlinearError(
-                f"{trace.label}: an output does not depend linearly on the inputs: it is the constant "
-                f"{aval_str(v)}"
-            )
-    seen = {s for s in out_slots if s is not None}
-    for eqn in reversed(equations):
-        for _, slot in eqn.slots:
-            if slot not in seen:
-                seen.add(slot)
-                eqn.last.append(slot)
-    return equations, out_slots, n
-
-
-def _is_mine(v: Any, trace: LinearTrace) -> bool:
-    return type(v) is LinearVar and v._trace is trace
+# ----- Helpers -----
 
 
 def _accumulate(env: list[Any], fresh: set[int], slot: int, ct: Any) -> None:
@@ -504,7 +309,7 @@ def _accumulate(env: list[Any], fresh: set[int], slot: int, ct: Any) -> None:
         fresh.add(slot)
 
 
-def shape_dtype(x: Any) -> Aval:
+def _shape_dtype(x: Any) -> Aval:
     return Aval(shape_of(x), dtype_of(x))
 
 
@@ -520,21 +325,6 @@ def _arrays(params: dict[str, Any]) -> list[Any]:
 
 def _nbytes(a: Any) -> int:
     return 0 if not hasattr(a, "dtype") else size_of(a) * dtype_of(a).itemsize
-
-
-def _short(a: Any) -> str:
-    if a is None:
-        return "0"
-    return aval_str(a) if hasattr(a, "dtype") else repr(a)
-
-
-def _short_param(v: Any) -> str:
-    if isinstance(v, np.ndarray):
-        return aval_str(v)
-    if isinstance(v, (tuple, list)):
-        inner = ", ".join(map(_short_param, v))
-        return f"({inner},)" if len(v) == 1 else f"({inner})"
-    return describe(v) if callable(v) and not isinstance(v, type) else str(v)
 
 
 def _bytes(n: float) -> str:

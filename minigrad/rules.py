@@ -129,8 +129,8 @@ def promote(*args: Any) -> list[Any]:
 
 
 def broadcast_shape(*args: Any, **params: Any) -> tuple[int, ...]:
-    shapes = {shape_of(a) for a in args}
-    return shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+    first, *rest = [shape_of(a) for a in args]
+    return first if all(s == first for s in rest) else np.broadcast_shapes(first, *rest)
 
 
 def elementwise_flops(per_element: float) -> Callable:

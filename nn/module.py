@@ -21,6 +21,9 @@ Array = Any
 class Module:
     """Base class of layers: define `forward(x, train)` and keep arrays, modules and settings as attributes.
 
+    A model under differentiation is a copy, so an attribute assigned in `forward` is lost: what a pass must
+    remember belongs into a `minigrad.Buffer`.
+
     >>> import minigrad as mg
     >>> class Scale(Module):
     ...     def __init__(self):

@@ -119,16 +119,6 @@ class Optimizer:
         """The live attributes that make up the state; vectors are written in place on loading."""
         return {"w": self.w, "count": self.count}
 
-    def _value_and_grad(self, predict: Predict, loss: Loss) -> tuple[float, Array]:
-        """Loss and gradient at `w`, weight decay included: one primal pass and one reverse pass."""
-        value, g = mg.value_and_grad(lambda w: loss(predict(self.unravel(w))))(self.w)
-        wd = self.weight_decay
-        if wd:
-            value, g = float(value) + wd / 2 * dot(self.w, self.w), g + wd * self.w
-        self._check_loss(float(value))
-        self._check_gradient(dot(g, g))
-        return float(value), g
-
     def _check_loss(self, value: float) -> None:
         if not math.isfinite(value):
             raise FloatingPointError(

@@ -83,6 +83,11 @@ class CurveBall(Optimizer):
 
         passes["primal"] += 1
         y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
+        if not hasattr(y, "shape"):
+            raise TypeError(
+                f"CurveBall: predict returned a {type(y).__name__}, but J z and the Hessian meet in one "
+                "array: join the outputs with minigrad.concatenate"
+            )
         value, g, H = mg.quadratic(loss, y)
         before = float(value) + wd / 2 * dot(w, w)
         self._check_loss(before)

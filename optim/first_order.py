@@ -3,12 +3,32 @@
 import math
 from typing import Any
 
-from minigrad import backend_of
+from minigrad import backend_of, value_and_grad
 
-from .base import Loss, Optimizer, Predict, StepInfo, Tree
+from .base import Array, Loss, Optimizer, Predict, StepInfo, Tree, dot
 
 
-class SGD(Optimizer):
+class FirstOrder(Optimizer):
+    """An optimizer whose step is a function of the gradient: a subclass says which, in `update(g)`."""
+
+    def step(self, predict: Predict, loss: Loss) -> StepInfo:
+        w, wd = self.w, self.weight_decay
+        value, g = value_and_grad(lambda w: loss(predict(self.unravel(w))))(w)
+        value = float(value)
+        if wd:
+            value, g = value + wd / 2 * dot(w, w), g + wd * w
+        self._check_loss(value)
+        self._check_gradient(dot(g, g))
+        self.update(g)
+        self.count += 1
+        return StepInfo(self.count - 1, value, self.plan())
+
+    def update(self, g: Array) -> None:
+        """Moves `w` in place, given the gradient `g` at it."""
+        raise NotImplementedError
+
+
+class SGD(FirstOrder):
     """v ← momentum v + g ; w ← w - lr v, or with `nesterov` w ← w - lr (g + momentum v), as in PyTorch.
 
     >>> import numpy as np
@@ -32,19 +52,16 @@ class SGD(Optimizer):
         self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
         self.v = self.w * 0
 
-    def step(self, predict: Predict, loss: Loss) -> StepInfo:
-        value, g = self._value_and_grad(predict, loss)
+    def update(self, g: Array) -> None:
         self.v *= self.momentum
         self.v += g
         self.w -= self.lr * (g + self.momentum * self.v if self.nesterov else self.v)
-        self.count += 1
-        return StepInfo(self.count - 1, value, self.plan())
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"v": self.v}
 
 
-class RMSProp(Optimizer):
+class RMSProp(FirstOrder):
     """s ← alpha s + (1 - alpha) g² ; w ← w - lr g / (√s + eps) (Tieleman and Hinton 2012, lecture 6.5).
 
     >>> import numpy as np
@@ -66,19 +83,16 @@ class RMSProp(Optimizer):
         self.lr, self.alpha, self.eps = lr, alpha, eps
         self.s = self.w * 0
 
-    def step(self, predict: Predict, loss: Loss) -> StepInfo:
-        value, g = self._value_and_grad(predict, loss)
+    def update(self, g: Array) -> None:
         self.s *= self.alpha
         self.s += (1 - self.alpha) * g * g
         self.w -= self.lr * g / (backend_of(g).xp.sqrt(self.s) + self.eps)
-        self.count += 1
-        return StepInfo(self.count - 1, value, self.plan())
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"s": self.s}
 
 
-class Adam(Optimizer):
+class Adam(FirstOrder):
     """Adam (Kingma and Ba 2015, algorithm 1): w ← w - lr m̂ / (√v̂ + eps), with bias-corrected moments m̂, v̂.
 
     >>> import numpy as np
@@ -100,8 +114,7 @@ class Adam(Optimizer):
         self.lr, self.betas, self.eps = lr, betas, eps
         self.m, self.v = self.w * 0, self.w * 0
 
-    def step(self, predict: Predict, loss: Loss) -> StepInfo:
-        value, g = self._value_and_grad(predict, loss)
+    def update(self, g: Array) -> None:
         b1, b2 = self.betas
         t = self.count + 1
         self.m *= b1
@@ -110,8 +123,6 @@ class Adam(Optimizer):
         self.v += (1 - b2) * g * g
         v_hat = backend_of(g).xp.sqrt(self.v) / math.sqrt(1 - b2**t)
         self.w -= self.lr / (1 - b1**t) * self.m / (v_hat + self.eps)
-        self.count += 1
-        return StepInfo(self.count - 1, value, self.plan())
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"m": self.m, "v": self.v}

@@ -472,3 +472,9 @@ def test_float32_parameters_stay_float32():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         optim.CurveBall({"w": np.ones(2)}, **settings)
+
+
+def test_several_outputs_are_refused_with_the_way_out():
+    opt = optim.CurveBall({"w": np.ones(2)})
+    with pytest.raises(TypeError, match="predict returned a tuple.*minigrad.concatenate"):
+        opt.step(lambda m: (m["w"], m["w"]), lambda y: (y[0] * y[1]).sum())
