@@ -44,6 +44,7 @@ from .transforms import (
 )
 from .tree import (
     Buffer,
+    keeping_buffers,
     ravel,
     register_node,
     tree_buffers,

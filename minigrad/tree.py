@@ -5,6 +5,7 @@ leaf. `ravel` lays the leaves of a tree out as one vector, the form optimizers w
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy
@@ -15,6 +16,7 @@ from .ops.shape import concatenate, reshape, unravel_vector
 
 __all__ = [
     "Buffer",
+    "keeping_buffers",
     "register_node",
     "ravel",
     "tree_assign",
@@ -150,6 +152,28 @@ def tree_buffers(tree: Tree) -> list[tuple[str, Buffer]]:
     return list(found.values())
 
 
+@contextmanager
+def keeping_buffers(tree: Tree, start: Sequence[Any] | None = None) -> Iterator[None]:
+    """Puts every Buffer of `tree` back to its value from before: an extra evaluation leaves no trace.
+
+    With `start`, a list of values in the order of `tree_buffers`, the Buffers begin with these inside.
+
+    >>> model = {"count": Buffer(0)}
+    >>> with keeping_buffers(model):
+    ...     model["count"].value += 1
+    >>> model["count"]
+    Buffer(0)
+    """
+    buffers = [b for _, b in tree_buffers(tree)]
+    before = [b.value for b in buffers]
+    try:
+        if start is not None:
+            _set_values(buffers, start)
+        yield
+    finally:
+        _set_values(buffers, before)
+
+
 def tree_assign(tree: Tree, leaves: Sequence[Any]) -> Tree:
     """Puts `leaves` into the mutable containers of `tree` in place and returns it (tuples are built anew).
 
@@ -160,15 +184,18 @@ def tree_assign(tree: Tree, leaves: Sequence[Any]) -> Tree:
     return _assign(tree, iter(leaves))
 
 
+def _set_values(buffers: Sequence[Buffer], values: Sequence[Any]) -> None:
+    for b, value in zip(buffers, values, strict=True):
+        b.value = value
+
+
 # ----- Nodes -----
 
 
 class _Node(NamedTuple):
     split: Callable[[Any], tuple[tuple, list, Any]]  # node -> (keys, children, static)
     join: Callable[[type, tuple, list, Any], Any]  # (type, keys, children, static) -> node
-    put: (
-        Callable[[Any, Any, Any], None] | None
-    )  # put(node, key, child), for nodes that can be changed in place
+    put: Callable[[Any, Any, Any], None] | None  # put(node, key, child); None: cannot be changed in place
 
 
 _NODES: dict[type, _Node] = {}
@@ -278,9 +305,8 @@ def _paths(treedef: TreeDef, prefix: str) -> Iterator[str]:
 
 
 def _step(kind: Any, key: Any) -> str:
-    return (
-        f"[{key!r}]" if issubclass(kind, (list, tuple, dict)) and not hasattr(kind, "_fields") else f".{key}"
-    )
+    indexed = issubclass(kind, (list, tuple, dict)) and not hasattr(kind, "_fields")
+    return f"[{key!r}]" if indexed else f".{key}"
 
 
 def _find_buffers(x: Any, path: str, found: dict[int, tuple[str, Buffer]]) -> None:

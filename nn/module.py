@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import asnumpy, register_node, tree_buffers, tree_leaves
+from minigrad import asnumpy, keeping_buffers, register_node, tree_leaves
 from minigrad.core import size_of
 from minigrad.tree import tree_paths
 
@@ -95,26 +95,6 @@ def first_nonfinite(model: Module, x: Array, train: bool = False) -> str | None:
     with keeping_buffers(model), _observing(look):
         model(x, train=train)
     return found[0] if found else None
-
-
-@contextmanager
-def keeping_buffers(model: Any) -> Iterator[None]:
-    """Puts every Buffer of `model` back to its value from before: an extra evaluation leaves no trace.
-
-    >>> from minigrad import Buffer
-    >>> model = {"count": Buffer(0)}
-    >>> with keeping_buffers(model):
-    ...     model["count"].value += 1
-    >>> model["count"]
-    Buffer(0)
-    """
-    buffers = [b for _, b in tree_buffers(model)]
-    before = [b.value for b in buffers]
-    try:
-        yield
-    finally:
-        for b, value in zip(buffers, before, strict=True):
-            b.value = value
 
 
 _observer: ContextVar[Callable[[Module, Array], None] | None] = ContextVar("observer", default=None)

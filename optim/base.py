@@ -4,7 +4,8 @@ So an optimizer's code is the paper's algebra on vectors: `w += z` moves the who
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,8 @@ class Optimizer:
     def step(self, predict: Predict, loss: Loss) -> StepInfo:
         """One step on one mini-batch: `predict(tree) -> outputs`, `loss(outputs) -> scalar`.
 
-        Raises FloatingPointError, with the parameters as they were, when the loss or gradient is not finite.
+        Raises FloatingPointError when the loss or gradient is not finite, with parameters and Buffers as they
+        were.
         """
         raise NotImplementedError
 
@@ -118,6 +120,18 @@ class Optimizer:
     def _state(self) -> dict[str, Any]:
         """The live attributes that make up the state; vectors are written in place on loading."""
         return {"w": self.w, "count": self.count}
+
+    @contextmanager
+    def _buffers_back_on_error(self) -> Iterator[list[Any]]:
+        """Gives the Buffers' values from before a step, and puts them back when the step fails."""
+        buffers = [b for _, b in mg.tree_buffers(self.model)]
+        before = [b.value for b in buffers]
+        try:
+            yield before
+        except BaseException:
+            for b, value in zip(buffers, before, strict=True):
+                b.value = value
+            raise
 
     def _check_loss(self, value: float) -> None:
         if not math.isfinite(value):

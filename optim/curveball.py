@@ -72,86 +72,75 @@ class CurveBall(Optimizer):
         self.z = self.w * 0
 
     def plan(self) -> dict[str, int]:
-        tests_lam = self.adapt_lam and self.lam_rule.due(self.count)
-        return {"primal": 1 + tests_lam, "jvp": 1 + self._needs_model(), "vjp": 1}
+        return {"primal": 1 + self._looks_at_lam(), "jvp": 1 + self._needs_model(), "vjp": 1}
 
     def step(self, predict: Predict, loss: Loss) -> CurveBallInfo:
         w, z, lam, wd = self.w, self.z, self.lam, self.weight_decay
-        tests_lam = self.adapt_lam and self.lam_rule.due(self.count)
+        damping = lam + wd
         passes: Counter[str] = Counter()
-        buffers = [(b, b.value) for _, b in mg.tree_buffers(self.model)]
-
-        passes["primal"] += 1
-        y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
-        if not hasattr(y, "shape"):
-            raise TypeError(
-                f"CurveBall: predict returned a {type(y).__name__}, but J z and the Hessian meet in one "
-                "array: join the outputs with minigrad.concatenate"
-            )
-        value, g, H = mg.quadratic(loss, y)
-        before = float(value) + wd / 2 * dot(w, w)
-        self._check_loss(before)
-
-        passes["jvp"] += 1
-        Jz = J(z)  # forward-mode pass 1
-        u = H(Jz)
-        passes["vjp"] += 1
-        dz = J.T(g + u) + (lam + wd) * z  # the reverse-mode pass: Ĥ z + g
-        if wd:
-            dz += wd * w
-        self._check_gradient(dot(dz, dz))
-
-        if self._needs_model():
-            passes["jvp"] += 1
-            Jdz = J(dz)  # forward-mode pass 2
-            v = H(Jdz)
-            a11 = dot(Jdz, v) + (lam + wd) * dot(dz, dz)
-            a12 = dot(Jz, v) + (lam + wd) * dot(dz, z)
-            a22 = dot(Jz, u) + (lam + wd) * dot(z, z)
-            b1 = dot(g, Jdz) + wd * dot(w, dz)
-            b2 = dot(g, Jz) + wd * dot(w, z)
-            model = QuadraticModel(
-                np.array([[a11, a12], [a12, a22]]), np.array([b1, b2])
-            )  # on the directions dz, z
-        if self.rho is None:
-            if a11 <= 0 < dot(dz, dz):
-                raise ValueError(
-                    f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta "
-                    f"have no "
-                    "automatic values: use lam > 0, or give rho and beta"
+        with self._buffers_back_on_error() as buffers:
+            passes["primal"] += 1
+            y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
+            if not hasattr(y, "shape"):
+                raise TypeError(
+                    f"CurveBall: predict returned a {type(y).__name__}, but J z and the Hessian meet in one "
+                    "array: join the outputs with minigrad.concatenate"
                 )
-            c = model.minimum()
-        else:
-            c = np.array([-self.beta, self.rho])  # type: ignore[operator]
+            value, g, H = mg.quadratic(loss, y)
+            before = float(value) + wd / 2 * dot(w, w)
+            self._check_loss(before)
+
+            passes["jvp"] += 1
+            Jz = J(z)  # forward-mode pass 1
+            HJz = H(Jz)
+            passes["vjp"] += 1
+            dz = J.T(g + HJz) + damping * z  # the reverse-mode pass: dz = Ĥ z + g
+            if wd:
+                dz += wd * w
+            self._check_gradient(dot(dz, dz))
+
+            if self._needs_model():
+                passes["jvp"] += 1
+                Jdz = J(dz)  # forward-mode pass 2
+                HJdz = H(Jdz)
+                # The model on the directions (dz, z): A from Ĥ, b from the gradient, all in output space.
+                a11 = dot(Jdz, HJdz) + damping * dot(dz, dz)
+                a12 = dot(Jz, HJdz) + damping * dot(dz, z)
+                a22 = dot(Jz, HJz) + damping * dot(z, z)
+                b = [dot(g, Jdz) + wd * dot(w, dz), dot(g, Jz) + wd * dot(w, z)]
+                model = QuadraticModel(np.array([[a11, a12], [a12, a22]]), np.array(b))
+                if self.rho is None and a11 <= 0 < dot(dz, dz):
+                    raise ValueError(
+                        f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta "
+                        "have no automatic values: use lam > 0, or give rho and beta"
+                    )
+        c = model.minimum() if self.rho is None else np.array([-self.beta, self.rho])  # type: ignore[operator]
         beta, rho = -float(c[0]), float(c[1])
-        del J
 
         z *= rho
         z -= beta * dz
         w += z
 
         predicted = ratio = None
-        if tests_lam:
-            after_buffers = [b.value for b, _ in buffers]
-            _restore([b for b, _ in buffers], [value for _, value in buffers])
+        if self._looks_at_lam():
+            del J  # its residuals are not needed any more, and the next pass takes their place
             passes["primal"] += 1
-            after = float(loss(predict(self.model))) + wd / 2 * dot(w, w)
-            _restore([b for b, _ in buffers], after_buffers)
+            with mg.keeping_buffers(
+                self.model, start=buffers
+            ):  # the masks of this step, and no new statistics
+                after = float(loss(predict(self.model))) + wd / 2 * dot(w, w)
             predicted = model(c)
-            ratio = (after - before) / predicted if predicted and math.isfinite(after) else None
-            if ratio is not None:
+            if predicted and math.isfinite(after):
+                ratio = (after - before) / predicted
                 self.lam = self.lam_rule(lam, ratio)
-        info = CurveBallInfo(self.count, before, dict(passes), rho, beta, lam, predicted, ratio)
         self.count += 1
-        return info
+        return CurveBallInfo(self.count - 1, before, dict(passes), rho, beta, lam, predicted, ratio)
+
+    def _looks_at_lam(self) -> bool:
+        return self.adapt_lam and self.lam_rule.due(self.count)
 
     def _needs_model(self) -> bool:
-        return self.rho is None or (self.adapt_lam and self.lam_rule.due(self.count))
+        return self.rho is None or self._looks_at_lam()
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"z": self.z, "lam": self.lam}
-
-
-def _restore(buffers: list[mg.Buffer], values: list[Any]) -> None:
-    for b, value in zip(buffers, values, strict=True):
-        b.value = value

@@ -13,12 +13,13 @@ class FirstOrder(Optimizer):
 
     def step(self, predict: Predict, loss: Loss) -> StepInfo:
         w, wd = self.w, self.weight_decay
-        value, g = value_and_grad(lambda w: loss(predict(self.unravel(w))))(w)
-        value = float(value)
-        if wd:
-            value, g = value + wd / 2 * dot(w, w), g + wd * w
-        self._check_loss(value)
-        self._check_gradient(dot(g, g))
+        with self._buffers_back_on_error():
+            value, g = value_and_grad(lambda w: loss(predict(self.unravel(w))))(w)
+            value = float(value)
+            if wd:
+                value, g = value + wd / 2 * dot(w, w), g + wd * w
+            self._check_loss(value)
+            self._check_gradient(dot(g, g))
         self.update(g)
         self.count += 1
         return StepInfo(self.count - 1, value, self.plan())

@@ -247,7 +247,7 @@ def test_nested_transformations_leave_no_tracers_in_the_running_statistics():
 def test_keeping_buffers_puts_statistics_and_counters_back():
     model = nn.Sequential(nn.BatchNorm(3), nn.Dropout(0.5, rng=0))
     before = [b.value for _, b in mg.tree_buffers(model)]
-    with pytest.raises(KeyError), nn.keeping_buffers(model):
+    with pytest.raises(KeyError), mg.keeping_buffers(model):
         model(draw(4, 3), train=True)
         raise KeyError
     assert all(a is b.value for a, (_, b) in zip(before, mg.tree_buffers(model), strict=True))

@@ -194,3 +194,18 @@ def test_first_order_plans_are_one_pass_each_way(name):
     model, batches = problem()
     opt = optim.build(name, model, **SETTINGS[name])
     assert opt.plan() == opt.step(*batches[0]).passes == {"primal": 1, "jvp": 0, "vjp": 1}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_step_that_fails_leaves_the_buffers_as_they_were(name):
+    model, batches = problem()
+    opt = optim.build(name, model, **SETTINGS[name])
+    opt.step(*batches[0])
+    before = opt.state_dict()
+    predict, loss = batches[1]
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        opt.step(lambda m: predict(m) * np.float32("nan"), loss)
+    after = opt.state_dict()
+    np.testing.assert_array_equal(after["w"], before["w"])
+    for path, value in before["buffers"].items():
+        np.testing.assert_array_equal(after["buffers"][path], value)
