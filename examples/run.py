@@ -58,10 +58,13 @@ def plot(rows: list[dict[str, Any]], config: dict[str, Any], path: Path) -> None
         f"{config['model']} on {config['data']}, {config['optimizer']}, batch {config['batch_size']}"
     )
     right = axes[0].twinx()
-    tests = [(r["step"], 100 * r["test_accuracy"]) for r in rows if "test_accuracy" in r]
-    (tested,) = right.plot(*zip(*tests, strict=True), "o-", color="tab:orange", label="test accuracy", ms=3)
+    tested = [r for r in rows if "test_accuracy" in r]  # none, if the run stopped in its first epoch
+    percent = [100 * r["test_accuracy"] for r in tested]
+    (accuracy,) = right.plot(
+        [r["step"] for r in tested], percent, "o-", color="tab:orange", label="test accuracy", ms=3
+    )
     right.set_ylabel("test accuracy, %")
-    axes[0].legend(handles=[trained, tested], loc="center right")
+    axes[0].legend(handles=[trained, accuracy], loc="center right")
     if curveball:
         for name, label in (("rho", "ρ"), ("beta", "β"), ("lam", "λ")):
             axes[1].plot(steps, [r[name] for r in rows], label=label, linewidth=1)
