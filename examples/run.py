@@ -40,11 +40,12 @@ class Run:
         """Draws curves.png from the log, and closes the log."""
         self._log.close()
         if self.rows:
-            whole(self.folder / "curves.png", lambda path: plot(self.rows, self.config, path))
+            figure = draw(self.rows, self.config)
+            whole(self.folder / "curves.png", lambda path: figure.savefig(path, dpi=120, format="png"))
 
 
-def plot(rows: list[dict[str, Any]], config: dict[str, Any], path: Path) -> None:
-    """Training loss and test accuracy, and for CurveBall rho, beta and lambda, against steps."""
+def draw(rows: list[dict[str, Any]], config: dict[str, Any]) -> Any:
+    """A figure of training loss and test accuracy, and for CurveBall rho, beta and lambda, against steps."""
     from matplotlib.figure import Figure
 
     curveball = "rho" in rows[0]
@@ -71,7 +72,7 @@ def plot(rows: list[dict[str, Any]], config: dict[str, Any], path: Path) -> None
         axes[1].legend(loc="best", ncols=3)
         axes[1].set_ylabel("ρ, β, λ")
     axes[-1].set_xlabel("step")
-    figure.savefig(path, dpi=120, format="png")
+    return figure
 
 
 def smooth(losses: list[float], weight: float = 0.9) -> list[float]:

@@ -9,6 +9,7 @@ import compare
 import numpy as np
 import pytest
 import train
+from run import draw
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -134,6 +135,15 @@ def test_impossible_arguments_are_refused_by_the_command_line(tmp_path, capsys, 
     with pytest.raises(SystemExit):
         run(tmp_path, *arguments)
     assert arguments[1] in capsys.readouterr().err
+
+
+def test_curves_show_what_was_logged_and_no_accuracy_before_the_first_test():
+    config = {"model": "mlp", "data": "digits", "optimizer": "sgd", "batch_size": 8}
+    rows = [{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.0}]
+    loss, accuracy = draw(rows, config).axes
+    assert list(loss.lines[0].get_ydata()) == [2.0, 1.0] and len(accuracy.lines[0].get_ydata()) == 0
+    _, accuracy = draw([*rows, {"step": 2, "loss": 0.5, "test_accuracy": 0.9}], config).axes
+    assert list(accuracy.lines[0].get_xydata()[0]) == [2.0, 90.0]
 
 
 def test_compare_draws_runs_and_keeps_their_numbers(tmp_path, capsys):
