@@ -1357,3 +1357,11 @@ def test_directions_have_length_one_and_no_small_component():
     flat = np.concatenate([np.ravel(u) for u in units])
     assert np.linalg.norm(flat) == pytest.approx(1) and np.abs(flat).min() >= 0.1 / math.sqrt(flat.size)
     assert (flat > 0).any() and (flat < 0).any()
+
+
+def test_erf_is_right_to_the_last_digit_of_half_precision():
+    special = pytest.importorskip("scipy.special")
+    x = np.linspace(-6, 6, 241).astype(np.float16)
+    y = mg.erf(x)
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, special.erf(x.astype(float)), rtol=2**-11, atol=2**-24)

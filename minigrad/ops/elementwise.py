@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..backend import kernels_of
 from ..core import Primitive, result_dtype, shape_of
 from ..rules import (
@@ -398,14 +400,16 @@ _Q = (
 
 def _erf(xp: Any, x: Any) -> Any:
     x = xp.asarray(x)
-    a = xp.minimum(xp.abs(x), 6)  # erf(6) is 1 in double precision
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(float)
+    # Half precision cannot hold the coefficients: their sums overflow.
+    a = xp.minimum(xp.abs(x.astype(np.result_type(dtype, np.float32))), 6)  # erf(6) is 1 in double precision
     s = a * a
     small = a * _ratio(_A, _B, xp.minimum(s, 1))
     middle = 1 - xp.exp(-s) * _ratio(_C, _D, a)
     u = 1 / xp.maximum(s, 1)
     large = 1 - xp.exp(-s) / xp.maximum(a, 1) * (1 / math.sqrt(math.pi) - u * _ratio(_P, _Q, u))
     out = xp.where(a <= 0.46875, small, xp.where(a <= 4, middle, large))
-    return xp.copysign(out, x).astype(x.dtype if x.dtype.kind == "f" else float)[()]
+    return xp.copysign(out, x).astype(dtype)[()]
 
 
 def _ratio(p: tuple[float, ...], q: tuple[float, ...], x: Any) -> Any:
