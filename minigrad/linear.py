@@ -65,7 +65,7 @@ def linear_transpose(f: Callable, *examples: Tree) -> Callable[[Tree], tuple]:
     finally:
         trace.end()
     J = LinearMap(trace, ts, outs, [_shape_dtype(y) for y in outs], x_def, y_def, _namespace(leaves))
-    return lambda ct: tree_unflatten(x_def, J.pull(J.check_cotangent(ct)))
+    return J.vjp
 
 
 class LinearMap:
@@ -100,17 +100,17 @@ class LinearMap:
     ) -> None:
         self.label = trace.label.partition(" of ")[2]
         self.in_avals, self.out_avals = [Aval(v.shape, v.dtype) for v in inputs], list(out_avals)
-        self._in_tree, self._out_tree, self._xp = in_tree, out_tree, xp
+        self.in_tree, self.out_tree, self._xp = in_tree, out_tree, xp
         self.equations, self._outs, self._n = compile(trace, inputs, outputs)
 
     def __call__(self, *tangents: Tree) -> Tree:
         leaves, treedef = tree_flatten(tangents)
-        if treedef != self._in_tree:
+        if treedef != self.in_tree:
             raise ValueError(
-                f"linear map of {self.label}: tangents are {treedef}, the primals were {self._in_tree}"
+                f"linear map of {self.label}: tangents are {treedef}, the primals were {self.in_tree}"
             )
         check_like("linear map of " + self.label, "tangent", "primal", leaves, self.in_avals, tangents)
-        return tree_unflatten(self._out_tree, self.push(leaves))
+        return tree_unflatten(self.out_tree, self.push(leaves))
 
     @property
     def T(self) -> "Transpose":
@@ -162,14 +162,15 @@ class LinearMap:
                     _accumulate(env, fresh, slot, unfit(ct, eqn.args[i]))
         return [self._zeros(a) if env[i] is None else env[i] for i, a in enumerate(self.in_avals)]
 
-    def check_cotangent(self, ct: Tree) -> list[Any]:
+    def vjp(self, ct: Tree) -> tuple:
+        """`m.T(ct)` as a tuple with one tree a primal, also where there is only one."""
         leaves, treedef = tree_flatten(ct)
-        if treedef != self._out_tree:
+        if treedef != self.out_tree:
             raise ValueError(
-                f"transpose of {self.label}: the cotangent is {treedef}, the output was {self._out_tree}"
+                f"transpose of {self.label}: the cotangent is {treedef}, the output was {self.out_tree}"
             )
         check_like("transpose of " + self.label, "cotangent", "output", leaves, self.out_avals, ct)
-        return leaves
+        return tree_unflatten(self.in_tree, self.pull(leaves))
 
     def __len__(self) -> int:
         return len(self.equations)
@@ -271,7 +272,7 @@ class Transpose:
         self.T = m
 
     def __call__(self, ct: Tree) -> Tree:
-        cts = tree_unflatten(self.T._in_tree, self.T.pull(self.T.check_cotangent(ct)))
+        cts = self.T.vjp(ct)
         return cts[0] if len(cts) == 1 else cts
 
     def __str__(self) -> str:

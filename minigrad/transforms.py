@@ -42,7 +42,7 @@ def vjp(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
     (array([2.]),)
     """
     y, J, *aux = linearize(f, *primals, has_aux=has_aux)
-    return (y, lambda ct: tree_unflatten(J._in_tree, J.pull(J.check_cotangent(ct))), *aux)
+    return (y, J.vjp, *aux)
 
 
 def grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
@@ -82,7 +82,7 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool 
                 f"grad: {describe(f)} returned {what}, but a gradient needs a scalar: "
                 "sum or average the output, or use jacrev or vjp"
             )
-        cts = tree_unflatten(J._in_tree, J.pull([_one(y)], consume=True))
+        cts = tree_unflatten(J.in_tree, J.pull([_one(y)], consume=True))
         return ((y, aux[0]) if has_aux else y), cts if many else cts[0]
 
     return _named(gradient, f, "value_and_grad")

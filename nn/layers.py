@@ -98,8 +98,7 @@ class BatchNorm(Module):
         if rows < 2:
             raise ValueError(
                 f"BatchNorm: a batch of shape {x.shape} has one row a channel, whose variance is no "
-                f"estimate: "
-                "use a larger batch, or train=False"
+                "estimate: use a larger batch, or train=False"
             )
         y, mean, r = batch_norm_with_statistics(x, self.gamma, self.beta, self.eps)
         var = (1 / (r * r) - self.eps) * (rows / (rows - 1))

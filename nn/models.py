@@ -91,7 +91,7 @@ def lenet(
     if min(h, w) < 16:
         raise ValueError(
             f"lenet: images of {h} x {w} are too small for two 5x5 convolutions with pooling: use at "
-            f"least 16 x 16"
+            "least 16 x 16"
         )
     flat = ((h - 4) // 2 - 4) // 2 * (((w - 4) // 2 - 4) // 2) * 50
     return Sequential(

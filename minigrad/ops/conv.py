@@ -37,8 +37,7 @@ def conv2d(
     if len(sx) != 4 or len(sw) != 4 or sx[3] != sw[3] * groups or sw[0] % groups:
         raise ValueError(
             f"conv2d: images {aval_str(x)} and filters {aval_str(w)} with groups={groups} do not fit: "
-            f"images are "
-            f"(N, H, W, C), filters (O, kh, kw, C/groups), and O must divide by groups"
+            "images are (N, H, W, C), filters (O, kh, kw, C/groups), and O must divide by groups"
         )
     if min(_out_hw(sx[1:3], sw[1:3], geometry)) < 1:
         raise ValueError(
@@ -67,8 +66,7 @@ def conv2d_input(
     if shape_of(ct) != out:
         raise ValueError(
             f"conv2d_input: the cotangent is {aval_str(ct)}, but images of {input_size} under filters "
-            f"{aval_str(w)} "
-            f"give {out}"
+            f"{aval_str(w)} give {out}"
         )
     return _conv2d_input(*promote(ct, w), hw=tuple(input_size), **geometry)
 
@@ -93,8 +91,7 @@ def conv2d_filter(
     if shape_of(ct)[:3] != out:
         raise ValueError(
             f"conv2d_filter: the cotangent is {aval_str(ct)}, but images {aval_str(x)} under filters of "
-            f"{kernel_size} "
-            f"give {(*out, 'O')}"
+            f"{kernel_size} give {(*out, 'O')}"
         )
     return _conv2d_filter(*promote(x, ct), kernel=tuple(kernel_size), **geometry)
 
