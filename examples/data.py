@@ -91,7 +91,6 @@ def batches(
     *,
     dtype: DTypeLike = "float32",
     augment: bool | None = None,
-    limit: int | None = None,
 ) -> Iterator[Batch]:
     """One epoch of the training images, shuffled, normalised and, if asked, augmented.
 
@@ -104,7 +103,6 @@ def batches(
         rng: source of all randomness; nothing else may draw from it until the epoch is over.
         dtype: floating type of the images.
         augment: whether to augment; None leaves it to `dataset.augment`.
-        limit: use only the first `limit` training images; None uses all.
 
     Yields:
         x: dtype (batch_size, H, W, C), (pixel - mean) / std.
@@ -125,8 +123,6 @@ def batches(
             f"rng must be a numpy.random.Generator, not {type(rng).__name__}: use epoch_rng(seed, epoch)"
         )
     images = len(dataset.train_x)
-    if limit is not None:
-        images = min(images, _positive("limit", limit))
     if images < size:
         raise DataError(
             f"{dataset.name}: {images} training images do not fill a batch of {size}: lower batch_size"

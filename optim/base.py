@@ -52,7 +52,7 @@ class Optimizer:
             if id(x) in seen:
                 raise ValueError(
                     f"{self.name}: model{seen[id(x)]} and model{path} are the same array, and one "
-                    "vector cannot hold it once for both: let the tree hold it once, and use it twice in `predict`"
+                    "vector cannot hold it for both: let the tree hold it once and `predict` use it twice"
                 )
             seen[id(x)] = path
         self.w, self.unravel = mg.ravel(model)

@@ -417,12 +417,9 @@ def test_one_epoch_holds_each_image_once_normalised():
     np.testing.assert_array_equal(y, dataset.train_y[origin])
 
 
-def test_incomplete_batch_is_dropped_and_limit_holds():
+def test_an_incomplete_batch_is_dropped():
     dataset = make_dataset(64)
     assert [len(y) for _, y in batches(dataset, 30, epoch_rng(0, 0))] == [30, 30]
-    x = np.concatenate([x for x, _ in batches(dataset, 5, epoch_rng(0, 0), augment=False, limit=20)])
-    assert sorted(np.rint(x[:, 0, 0, 0] * 60 + 120)) == list(range(20))
-    assert len(list(batches(dataset, 32, epoch_rng(0, 0), limit=1000))) == 2
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", np.float64])
@@ -520,8 +517,6 @@ def test_stored_images_are_not_changed():
         ({"batch_size": 65}, "64 training images do not fill a batch of 65"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 2.5}, "batch_size is 2.5"),
-        ({"limit": 7}, "7 training images do not fill a batch of 8"),
-        ({"limit": 0}, "limit is 0"),
         ({"dtype": "int32"}, "dtype is 'int32'"),
         ({"dtype": "bfloat17"}, "dtype is 'bfloat17'"),
         ({"dtype": None}, "dtype is None"),

@@ -189,11 +189,27 @@ def test_unknown_names_list_the_known_ones():
         optim.SGD({"w": np.ones(2)}, nesterov=True)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
-def test_first_order_plans_are_one_pass_each_way(name):
+@pytest.mark.parametrize("name", SETTINGS)
+def test_plan_and_info_name_the_passes_that_really_run(name, monkeypatch):
+    """Counted where they run: calls of predict, forward sweeps and backward sweeps of linear maps."""
+    counts = {"primal": 0, "jvp": 0, "vjp": 0}
+
+    def counted(kind, sweep):
+        def wrapped(*args, **kwargs):
+            counts[kind] += 1
+            return sweep(*args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(mg.LinearMap, "push", counted("jvp", mg.LinearMap.push))
+    monkeypatch.setattr(mg.LinearMap, "pull", counted("vjp", mg.LinearMap.pull))
     model, batches = problem()
     opt = optim.build(name, model, **SETTINGS[name])
-    assert opt.plan() == opt.step(*batches[0]).passes == {"primal": 1, "jvp": 0, "vjp": 1}
+    for predict, loss in batches[:7]:
+        for kind in counts:
+            counts[kind] = 0
+        plan = opt.plan()
+        assert opt.step(counted("primal", predict), loss).passes == plan == counts
 
 
 @pytest.mark.parametrize("name", SETTINGS)
