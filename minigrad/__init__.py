@@ -12,10 +12,10 @@ from .linear import Cost, LinearMap, linear_transpose, linearize
 from .ops.conv import conv2d, conv2d_filter, conv2d_input
 from .ops.elementwise import *  # noqa: F403
 from .ops.index import getitem, scatter, take
-from .ops.linalg import dot, einsum, matmul, outer, tensordot
 from .ops.loss import softmax_cross_entropy
 from .ops.norm import batch_norm
 from .ops.pool import avg_pool2d, max_pool2d
+from .ops.products import dot, einsum, matmul, outer, tensordot
 from .ops.reduce import *  # noqa: F403
 from .ops.shape import (
     broadcast_to,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .core import Tracer, aval_str, namespace_of
-from .ops import elementwise, index, linalg, reduce, shape
+from .ops import elementwise, index, products, reduce, shape
 from .rules import add, astype, multiply
 
 
@@ -23,7 +23,7 @@ def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float 
 def _einsum(subscripts: Any, *xs: Any, optimize: Any = True) -> Any:
     if not isinstance(subscripts, str):
         raise TypeError("np.einsum with lists of axes is not supported: write the subscripts as a string")
-    return linalg.einsum(subscripts, *xs)
+    return products.einsum(subscripts, *xs)
 
 
 def _filled(value: float) -> Callable:
@@ -41,7 +41,7 @@ UFUNCS: dict[np.ufunc, Callable] = {
     if isinstance(getattr(np, name, None), np.ufunc)
 }
 UFUNCS |= {
-    np.matmul: linalg.matmul,
+    np.matmul: products.matmul,
     np.true_divide: elementwise.divide,
     np.absolute: elementwise.abs,
     np.positive: lambda x: x,
@@ -49,7 +49,7 @@ UFUNCS |= {
 
 FUNCTIONS: dict[Callable, Callable] = {
     getattr(np, name): getattr(module, name)
-    for module in (reduce, shape, linalg, elementwise)
+    for module in (reduce, shape, products, elementwise)
     for name in module.__all__
     if hasattr(np, name) and not isinstance(getattr(np, name), np.ufunc)
 }
@@ -169,7 +169,7 @@ METHODS: dict[str, Any] = {
     "__mul__": multiply,
     "__truediv__": elementwise.divide,
     "__pow__": elementwise.power,
-    "__matmul__": linalg.matmul,
+    "__matmul__": products.matmul,
     "__neg__": elementwise.negative,
     "__pos__": lambda self: self,
     "__abs__": elementwise.abs,
@@ -214,7 +214,7 @@ METHODS: dict[str, Any] = {
     "squeeze": shape.squeeze,
     "swapaxes": shape.swapaxes,
     "clip": elementwise.clip,
-    "dot": linalg.dot,
+    "dot": products.dot,
     "take": index.take,
     "round": elementwise.round,
 }
