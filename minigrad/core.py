@@ -44,7 +44,7 @@ class Primitive:
     def __init__(self, name: str, impl: Callable, *, multiple: bool = False, doc: str = "") -> None:
         self.name, self.impl, self.multiple, self.doc = name, impl, multiple, doc
         self.jvp: Callable | None = None
-        self.linear: tuple[frozenset[int], ...] = ()
+        self.linear: frozenset[tuple[int, ...]] = frozenset()
         self.transpose: Callable | None = None
         self.shape: Callable | None = None
         self.flops: Callable | None = None
@@ -133,7 +133,10 @@ def traced(cls: type) -> type:
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
-    return x.shape if hasattr(x, "shape") else np.shape(x)
+    try:
+        return x.shape
+    except AttributeError:
+        return () if isinstance(x, (float, int)) else np.shape(x)
 
 
 def size_of(x: Any) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .core import Tracer, dtype_of, namespace_of, shape_of, size_of
 from .forward import check_like, check_primals, push
-from .record import Aval, LinearTrace, LinearVar, compile
+from .record import Aval, LinearTrace, LinearVar, call_str, is_of, program
 from .rules import add, unfit
 from .tree import Tree, tree_flatten, tree_unflatten
 
@@ -101,7 +101,9 @@ class LinearMap:
         self.label = trace.label.partition(" of ")[2]
         self.in_avals, self.out_avals = [Aval(v.shape, v.dtype) for v in inputs], list(out_avals)
         self.in_tree, self.out_tree, self._xp = in_tree, out_tree, xp
-        self.equations, self._outs, self._n = compile(trace, inputs, outputs)
+        self.nodes = program(trace, outputs)
+        self._outs = [v.number if is_of(v, trace) else None for v in outputs]
+        self._unused: list[list[int]] | None = None
 
     def __call__(self, *tangents: Tree) -> Tree:
         leaves, treedef = tree_flatten(tangents)
@@ -119,48 +121,62 @@ class LinearMap:
 
     def push(self, ts: Sequence[Any]) -> list[Any]:
         """A forward sweep on flat leaves."""
-        env = list(ts) + [None] * (self._n - len(ts))
-        for eqn in self.equations:
-            args = list(eqn.args)
-            for i, slot in eqn.slots:
-                args[i] = env[slot]
-            out = eqn.prim(*args, **eqn.params)
-            del args
-            for slot in eqn.last:
-                env[slot] = None
-            for out_slot, o in zip(eqn.outs, out if eqn.prim.multiple else (out,), strict=True):
-                if out_slot is not None:
-                    env[out_slot] = o
+        env = dict(enumerate(ts))
+        for node, unused in zip(self.nodes, self.unused, strict=True):
+            args = list(node.args)
+            for i in node.linear:
+                args[i] = env[args[i].number]
+            out = node.prim(*args, **node.params)  # type: ignore[misc, arg-type]
+            if node.avals is None:
+                env[node.first] = out
+            else:
+                env.update(enumerate(out, node.first))
+            args = out = None  # type: ignore[assignment]  # so that what is not needed any more goes now
+            for k in unused:
+                del env[k]
         return [
-            self._zeros(a) if s is None else env[s] for s, a in zip(self._outs, self.out_avals, strict=True)
+            self._zeros(a) if k is None else env[k] for k, a in zip(self._outs, self.out_avals, strict=True)
         ]
+
+    @property
+    def unused(self) -> list[list[int]]:
+        """For each node, the variables that nothing after it reads; found once, at the first forward sweep."""
+        if self._unused is None:
+            read = set(self._outs)
+            self._unused = []
+            for node in reversed(self.nodes):
+                inputs = [node.args[i].number for i in node.linear]
+                mine = {*inputs, *range(node.first, node.first + len(node.outs))} - read
+                read.update(inputs)
+                self._unused.append(sorted(mine))
+            self._unused.reverse()
+        return self._unused
 
     def pull(self, cts: Sequence[Any], consume: bool = False) -> list[Any]:
         """A backward sweep on flat leaves; with `consume`, residuals are let go as it passes them."""
-        env: list[Any] = [None] * self._n
-        fresh: set[int] = set()  # slots whose array an addition made here, so that more may be added in place
-        for slot, ct in zip(self._outs, cts, strict=True):
-            if slot is not None:
-                _accumulate(env, fresh, slot, ct)
-        equations = self.equations if consume else self.equations.copy()
-        while equations:
-            eqn = equations.pop()
-            outs = [None if s is None else env[s] for s in eqn.outs]
-            for s in eqn.outs:
-                if s is not None:
-                    env[s] = None
-            if all(ct is None for ct in outs):
-                continue
-            back = eqn.prim.transpose(
-                tuple(outs) if eqn.prim.multiple else outs[0],  # type: ignore[misc]
-                eqn.args,
-                eqn.params,
-                tuple([i for i, _ in eqn.slots]),
-            )
-            for (i, slot), ct in zip(eqn.slots, back, strict=True):
+        env: dict[int, Any] = {}
+        fresh: set[int] = set()  # variables whose array an addition made here: more may be added in place
+        for k, ct in zip(self._outs, cts, strict=True):
+            if k is not None:
+                _accumulate(env, fresh, k, ct)
+        nodes = self.nodes if consume else self.nodes.copy()
+        while nodes:
+            node = nodes.pop()
+            if node.avals is None:
+                ct = env.pop(node.first, None)
+                if ct is None:
+                    continue
+            else:
+                ct = tuple([env.pop(node.first + k, None) for k in range(len(node.avals))])
+                if all(c is None for c in ct):
+                    continue
+            args, linear = node.args, node.linear
+            back = node.prim.transpose(ct, args, node.params, linear)  # type: ignore[misc, union-attr]
+            for i, ct in zip(linear, back, strict=True):
                 if ct is not None:
-                    _accumulate(env, fresh, slot, unfit(ct, eqn.args[i]))
-        return [self._zeros(a) if env[i] is None else env[i] for i, a in enumerate(self.in_avals)]
+                    var = args[i]
+                    _accumulate(env, fresh, var.number, unfit(ct, var))
+        return [env[i] if i in env else self._zeros(a) for i, a in enumerate(self.in_avals)]
 
     def vjp(self, ct: Tree) -> tuple:
         """`m.T(ct)` as a tuple with one tree a primal, also where there is only one."""
@@ -173,14 +189,14 @@ class LinearMap:
         return tree_unflatten(self.in_tree, self.pull(leaves))
 
     def __len__(self) -> int:
-        return len(self.equations)
+        return len(self.nodes)
 
     @property
     def residuals(self) -> list[Any]:
         """The arrays that this map keeps alive, each once; a view counts as the array it looks into."""
         found: dict[int, Any] = {}
-        for eqn in self.equations:
-            for a in (*eqn.args, *_arrays(eqn.params)):
+        for node in self.nodes:
+            for a in (*_constants(node), *_arrays(node.params)):  # type: ignore[arg-type]
                 while isinstance(a, Tracer):
                     a = getattr(a, "primal", None)
                 while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
@@ -205,14 +221,15 @@ class LinearMap:
         flops: Counter[str] = Counter()
         moved: Counter[str] = Counter()
         unknown = set()
-        for eqn in self.equations:
-            name = eqn.prim.name
+        for node in self.nodes:
+            prim: Any = node.prim
+            name = prim.name
             count[name] += 1
-            moved[name] += sum(_nbytes(a) for a in (*eqn.args, *eqn.avals))
-            if eqn.prim.flops is None:
+            moved[name] += sum(_nbytes(a) for a in (*node.args, *node.outs))
+            if prim.flops is None:
                 unknown.add(name)
             else:
-                flops[name] += eqn.prim.flops(eqn.args, [a.shape for a in eqn.avals], eqn.params)
+                flops[name] += prim.flops(node.args, [a.shape for a in node.outs], node.params)
         ops = {
             name: OpCost(n, None if name in unknown else int(flops[name]), moved[name])
             for name, n in count.items()
@@ -226,11 +243,18 @@ class LinearMap:
             f"{len(self)} equations, {_bytes(self.residual_bytes)} of residuals"
         ]
         lines += [f"  t{i}: {a}" for i, a in enumerate(self.in_avals)]
-        for eqn in self.equations:
-            held = sum(_nbytes(a) for a in eqn.args if not isinstance(a, Aval) and shape_of(a))
-            lines.append(f"  {eqn}" + (f"  # {_bytes(held)}" if held else ""))
-        lines.append("  return " + ", ".join("0" if s is None else f"t{s}" for s in self._outs))
+        names = self._names()
+        for node in self.nodes:
+            held = sum(_nbytes(a) for a in _constants(node) if shape_of(a))
+            lines.append(f"  {call_str(node, names)}" + (f"  # {_bytes(held)}" if held else ""))
+        lines.append("  return " + ", ".join("0" if k is None else names[k] for k in self._outs))
         return "\n".join(lines)
+
+    def _names(self) -> dict[int, str]:
+        """t0, t1, ... for the inputs and for every variable that something reads."""
+        read = {*self._outs, *[node.args[i].number for node in self.nodes for i in node.linear]}
+        made = [k for node in self.nodes for k in range(node.first, node.first + len(node.outs)) if k in read]
+        return {k: f"t{n}" for n, k in enumerate([*range(len(self.in_avals)), *made])}
 
     def to_operator(self) -> Any:
         """This map as a `scipy.sparse.linalg.LinearOperator` between flat vectors; for NumPy arrays.
@@ -299,15 +323,20 @@ class Cost(NamedTuple):
 # ----- Helpers -----
 
 
-def _accumulate(env: list[Any], fresh: set[int], slot: int, ct: Any) -> None:
-    old = env[slot]
+def _accumulate(env: dict[int, Any], fresh: set[int], k: int, ct: Any) -> None:
+    old = env.get(k)
     if old is None:
-        env[slot] = ct
-    elif slot in fresh and type(old) is type(ct) is np.ndarray:
+        env[k] = ct
+    elif k in fresh and type(old) is type(ct) is np.ndarray:
         old += ct
     else:
-        env[slot] = add(old, ct)
-        fresh.add(slot)
+        env[k] = add(old, ct)
+        fresh.add(k)
+
+
+def _constants(node: LinearVar) -> list[Any]:
+    """The residuals of a call: its arguments that are no variables of the record."""
+    return [a for i, a in enumerate(node.args) if i not in node.linear]
 
 
 def _shape_dtype(x: Any) -> Aval:

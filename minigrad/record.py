@@ -1,7 +1,7 @@
 """The recorder: a trace that writes down linear primitives, and the program that comes of it.
 
-A recorded variable refers to the call it came from, and nothing refers the other way: what no output needs
-goes away by itself, with the residuals it held. `compile` numbers what is left.
+A recorded variable refers to the variables it was computed from, and nothing refers the other way: what no
+output needs goes away by itself, with the residuals it held. `program` puts what is left in order.
 """
 
 import itertools
@@ -14,11 +14,11 @@ from .core import Primitive, Trace, Tracer, aval_str, describe, namespace_of, tr
 from .errors import NonlinearError
 from .rules import ALL
 
-__all__ = ["Aval", "Equation", "LinearTrace", "LinearVar", "compile"]
+__all__ = ["Aval", "LinearTrace", "LinearVar", "program"]
 
 
 class Aval(NamedTuple):
-    """Shape and dtype: what is known of a linear variable before it has a value."""
+    """Shape and dtype: what is known of a value before it is computed."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -27,12 +27,44 @@ class Aval(NamedTuple):
         return aval_str(self)
 
 
+@traced
+class LinearVar(Tracer):
+    """A tangent without a value yet: an input (`prim` is None), or a result of `prim(*args, **params)`.
+
+    `linear` are the positions in `args` of the variables it depends on; what stands at the others are
+    residuals. Several results of one call have consecutive numbers from `first` on, and `avals` for all.
+    """
+
+    __slots__ = ("shape", "dtype", "number", "first", "prim", "args", "params", "linear", "avals")
+
+    def __init__(
+        self,
+        trace: "LinearTrace",
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        number: int,
+        first: int,
+        prim: Primitive | None = None,
+        args: Sequence[Any] = (),
+        params: dict[str, Any] | None = None,
+        linear: tuple[int, ...] = (),
+        avals: list[Aval] | None = None,
+    ) -> None:
+        self._trace, self.shape, self.dtype, self.number, self.first = trace, shape, dtype, number, first
+        self.prim, self.args, self.params, self.linear, self.avals = prim, args, params, linear, avals
+
+    @property
+    def outs(self) -> list[Aval]:
+        """Shape and dtype of each result of the call."""
+        return self.avals or [Aval(self.shape, self.dtype)]
+
+
 class LinearTrace(Trace):
     """Records every primitive that meets one of its variables, after checking that it is linear in them.
 
     In `linearize` the variables sit in the tangent slots of a JVPTrace that started later, so it sees each
     primitive first: for `sin(x)` it computes sin and cos of the primal at once and then calls
-    `multiply(t, cos(x))`, whose only tracer is the variable t. That call arrives here, as one equation.
+    `multiply(t, cos(x))`, whose only tracer is the variable t. That call arrives here, as one variable.
     """
 
     __slots__ = ("numbers",)
@@ -41,115 +73,64 @@ class LinearTrace(Trace):
         super().__init__(kind, f)
         self.numbers = itertools.count()
 
-    def variable(self, aval: Aval, source: "_Call | None" = None) -> "LinearVar":
-        return LinearVar(self, aval, next(self.numbers), source)
+    def variable(self, aval: Aval) -> LinearVar:
+        number = next(self.numbers)
+        return LinearVar(self, *aval, number, number)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        linear = [i for i, a in enumerate(args) if type(a) is LinearVar and a._trace is self]
+        linear = tuple([i for i, a in enumerate(args) if type(a) is LinearVar and a._trace is self])
         if not self.alive:
             self.check_alive(args[linear[0]])
-        if frozenset(linear) not in prim.linear:
+        if linear not in prim.linear:
             _check_linear(prim, args, linear)
         shape = prim.shape(args, params)  # type: ignore[misc]
-        dtype = np.dtype(params["dtype"]) if "dtype" in params else _float_dtype(args)
-        call = _Call(prim, args, params, [Aval(s, dtype) for s in (shape if prim.multiple else [shape])])
-        outs = [self.variable(aval, call) for aval in call.avals]
-        call.numbers = [v.number for v in outs]
-        return tuple(outs) if prim.multiple else outs[0]
+        dtype = np.dtype(params["dtype"]) if "dtype" in params else _tangent_dtype(args, linear)
+        first = next(self.numbers)
+        if not prim.multiple:
+            return LinearVar(self, shape, dtype, first, first, prim, args, params, linear)
+        avals = [Aval(s, dtype) for s in shape]
+        numbers = [first, *[next(self.numbers) for _ in avals[1:]]]
+        return tuple(
+            [
+                LinearVar(self, *aval, k, first, prim, args, params, linear, avals)
+                for k, aval in zip(numbers, avals, strict=True)
+            ]
+        )
 
 
-@traced
-class LinearVar(Tracer):
-    """A tangent without a value yet: an input, or a result of the recorded call `source`."""
+def program(trace: LinearTrace, outputs: Sequence[Any]) -> list[LinearVar]:
+    """The calls that the outputs need, in order, each as one of its results.
 
-    __slots__ = ("shape", "dtype", "number", "source")
-
-    def __init__(self, trace: LinearTrace, aval: Aval, number: int, source: "_Call | None") -> None:
-        self._trace, self.number, self.source = trace, number, source
-        self.shape, self.dtype = aval
-
-
-class _Call:
-    __slots__ = ("prim", "args", "params", "avals", "numbers")
-
-    def __init__(
-        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], avals: list[Aval]
-    ) -> None:
-        self.prim, self.args, self.params, self.avals = prim, args, params, avals
-        self.numbers: list[int] = []
-
-
-class Equation(NamedTuple):
-    """`outs = prim(args)`; in `args` an Aval stands for each linear variable of `slots` (position, slot)."""
-
-    prim: Primitive
-    args: list[Any]
-    params: dict[str, Any]
-    slots: list[tuple[int, int]]
-    outs: list[int | None]  # None: a result that nobody reads
-    avals: list[Aval]
-    last: list[int]  # slots that no later equation reads
-
-    def __str__(self) -> str:
-        where = dict(self.slots)
-        args = [f"t{where[i]}" if i in where else _short(a) for i, a in enumerate(self.args)]
-        params = [f"{k}={_short_param(v)}" for k, v in self.params.items()]
-        outs = [f"t{s}: {a}" if s is not None else "_" for s, a in zip(self.outs, self.avals, strict=True)]
-        call = ", ".join(args) + ("; " if params else "") + ", ".join(params)
-        return f"{', '.join(outs)} = {self.prim.name}({call})"
-
-
-def compile(
-    trace: LinearTrace, inputs: Sequence[LinearVar], outputs: Sequence[Any]
-) -> tuple[list[Equation], list[int | None], int]:
-    """The equations that the outputs need, in order; each output's slot (None: zero); the number of slots.
-
-    The inputs have the first slots. An output is one of the variables, or None or zeros where it depends on
-    no input; anything else is not linear and raises NonlinearError.
+    An output is one of the variables, or None or zeros where it depends on no input; anything else is not
+    linear and raises NonlinearError.
     """
-    calls: dict[int, _Call] = {}
-    read: set[int] = set()
-    stack = [v for v in outputs if _is_mine(v, trace)]
+    calls: dict[int, LinearVar] = {}
+    stack = []
+    for v in outputs:
+        if is_of(v, trace):
+            stack.append(v)
+        else:
+            _check_zero(trace, v)
     while stack:
         v = stack.pop()
-        read.add(v.number)
-        if v.source is not None and v.source.numbers[0] not in calls:
-            calls[v.source.numbers[0]] = v.source
-            stack += [a for a in v.source.args if _is_mine(a, trace)]
+        if v.prim is not None and v.first not in calls:
+            calls[v.first] = v
+            for i in v.linear:
+                stack.append(v.args[i])
+    return [calls[k] for k in sorted(calls)]
 
-    slot = {v.number: i for i, v in enumerate(inputs)}
-    equations = []
-    for _, call in sorted(calls.items()):
-        outs = [slot.setdefault(k, len(slot)) if k in read else None for k in call.numbers]
-        mine = [i for i, a in enumerate(call.args) if _is_mine(a, trace)]
-        args = [Aval(a.shape, a.dtype) if i in mine else a for i, a in enumerate(call.args)]
-        slots = [(i, slot[call.args[i].number]) for i in mine]
-        equations.append(Equation(call.prim, args, call.params, slots, outs, call.avals, []))
 
-    for v in outputs:
-        if not _is_mine(v, trace):
-            _check_zero(trace, v)
-    out_slots = [slot[v.number] if _is_mine(v, trace) else None for v in outputs]
-    seen = set(out_slots)
-    for eqn in reversed(equations):
-        for _, s in eqn.slots:
-            if s not in seen:
-                seen.add(s)
-                eqn.last.append(s)
-    return equations, out_slots, len(slot)
+def is_of(v: Any, trace: LinearTrace) -> bool:
+    return type(v) is LinearVar and v._trace is trace
 
 
 # ----- Checks -----
 
 
-def _is_mine(v: Any, trace: LinearTrace) -> bool:
-    return type(v) is LinearVar and v._trace is trace
-
-
 def _check_linear(prim: Primitive, args: Sequence[Any], linear: Sequence[int]) -> None:
     for group in prim.linear:
-        if group is ALL or group.issuperset(linear):
-            rest = [a for i, a in enumerate(args) if (group is ALL or i in group) and i not in linear]
+        if group == ALL or set(group).issuperset(linear):
+            rest = [a for i, a in enumerate(args) if (group == ALL or i in group) and i not in linear]
             constants = [a for a in rest if a is not None and not _is_zero(a)]
             if not constants:
                 return
@@ -176,13 +157,26 @@ def _is_zero(x: Any) -> bool:
     return not isinstance(x, Tracer) and not namespace_of(x).any(x)
 
 
-def _float_dtype(args: Sequence[Any]) -> np.dtype:
-    """The dtype of a tangent: promotion over the floating-point arguments; masks and indices do not count."""
-    dtypes = {a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind == "f"}
-    return dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
+def _tangent_dtype(args: Sequence[Any], linear: tuple[int, ...]) -> np.dtype:
+    """Promotion over the floating-point arguments; masks, indices and Python numbers do not count."""
+    dtype = args[linear[0]].dtype
+    for a in args:
+        if getattr(a, "dtype", dtype) is not dtype:
+            dtypes = {a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind in "fc"}
+            return dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
+    return dtype
 
 
 # ----- Printing -----
+
+
+def call_str(node: LinearVar, names: dict[int, str]) -> str:
+    """'t2: float64[3] = multiply(t1, float64[3])'; `names` are those of the variables, '_' of unread ones."""
+    args = [names[a.number] if i in node.linear else _short(a) for i, a in enumerate(node.args)]
+    params = [f"{k}={_short_param(v)}" for k, v in (node.params or {}).items()]
+    outs = [f"{names[k]}: {a}" if k in names else "_" for k, a in enumerate(node.outs, node.first)]
+    call = ", ".join(args) + ("; " if params else "") + ", ".join(params)
+    return f"{', '.join(outs)} = {node.prim.name}({call})"  # type: ignore[union-attr]
 
 
 def _short(a: Any) -> str:

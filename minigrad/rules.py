@@ -32,7 +32,7 @@ def defjvp(prim: Primitive, *rules: Callable | None) -> None:
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
         ans = prim(*primals, **params)
         total = None
-        for t, rule in zip(tangents, rules, strict=False):
+        for t, rule in zip(tangents, rules):  # noqa: B905 (arguments beyond the rules have none)
             if t is not None and rule is not None:
                 term = fit(rule(t, ans, *primals, **params), ans)
                 total = term if total is None else add(total, term)
@@ -43,11 +43,17 @@ def defjvp(prim: Primitive, *rules: Callable | None) -> None:
 
 def defpartial(prim: Primitive, *partials: Callable | None) -> None:
     """For elementwise primitives: `partial(ans, *args)`, the derivative of each element in that argument."""
-    defjvp(prim, *[None if d is None else _times(d) for d in partials])
 
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
+        ans = prim(*primals, **params)
+        total = None
+        for t, partial in zip(tangents, partials):  # noqa: B905
+            if t is not None and partial is not None:
+                term = fit(multiply(t, partial(ans, *primals, **params)), ans)
+                total = term if total is None else add(total, term)
+        return ans, total
 
-def _times(partial: Callable) -> Callable:
-    return lambda t, ans, *args, **params: multiply(t, partial(ans, *args, **params))
+    prim.jvp = jvp
 
 
 def defwhole(prim: Primitive, rule: Callable) -> None:
@@ -76,7 +82,7 @@ def deflinear(
     is only good for its shape and dtype. `shape(*args, **params)` is the shape of the result. The jvp
     follows: the tangent takes the argument's place. `jvps` gives rules for arguments without a transpose.
     """
-    prim.linear = tuple(frozenset([i]) for i, rule in enumerate(transposes) if rule is not None)
+    prim.linear = frozenset((i,) for i, rule in enumerate(transposes) if rule is not None)
     prim.shape = lambda args, params: shape(*args, **params)
     prim.transpose = lambda ct, args, params, linear: [transposes[i](ct, *args, **params) for i in linear]  # type: ignore
     rules = [
@@ -87,6 +93,8 @@ def deflinear(
 
 
 def _in_place_of(prim: Primitive, i: int) -> Callable:
+    if i == 0:
+        return lambda t, ans, x, *args, **params: prim(t, *args, **params)
     return lambda t, ans, *args, **params: prim(*args[:i], t, *args[i + 1 :], **params)
 
 
@@ -98,11 +106,11 @@ def defjoint(
     `transpose(ct, args, params, linear)` is the list of cotangents for the argument positions `linear`;
     `shape(args, params)` and `jvp(primals, tangents, params) -> (ans, t)` are given in full.
     """
-    prim.linear = (ALL if positions is None else frozenset(positions),)
+    prim.linear = frozenset([ALL if positions is None else tuple(positions)])
     prim.shape, prim.transpose, prim.jvp = shape, transpose, jvp
 
 
-ALL: frozenset[int] = frozenset([-1])
+ALL = (-1,)
 
 
 # ----- The vector space of tangents: what the engine itself computes with -----
@@ -110,16 +118,18 @@ ALL: frozenset[int] = frozenset([-1])
 
 def fit(t: Any, like: Any) -> Any:
     """Tangent `t` in the shape and dtype of `like`, by broadcasting."""
-    if shape_of(t) != shape_of(like):
-        t = broadcast_to(t, shape=shape_of(like))
-    return t if dtype_of(t) == dtype_of(like) else astype(t, dtype=dtype_of(like))
+    shape, dtype = shape_of(like), dtype_of(like)
+    if shape_of(t) != shape:
+        t = broadcast_to(t, shape=shape)
+    return t if dtype_of(t) is dtype or t.dtype == dtype else astype(t, dtype=dtype)
 
 
 def unfit(ct: Any, like: Any) -> Any:
     """The transpose of `fit`: cotangent `ct` summed to the shape of `like`, in its dtype."""
-    if shape_of(ct) != shape_of(like):
-        ct = sum_to(ct, shape=shape_of(like))
-    return ct if dtype_of(ct) == dtype_of(like) else astype(ct, dtype=dtype_of(like))
+    shape, dtype = shape_of(like), dtype_of(like)
+    if shape_of(ct) != shape:
+        ct = sum_to(ct, shape=shape)
+    return ct if dtype_of(ct) is dtype or ct.dtype == dtype else astype(ct, dtype=dtype)
 
 
 def promote(*args: Any) -> list[Any]:
@@ -129,8 +139,14 @@ def promote(*args: Any) -> list[Any]:
 
 
 def broadcast_shape(*args: Any, **params: Any) -> tuple[int, ...]:
-    first, *rest = [shape_of(a) for a in args]
-    return first if all(s == first for s in rest) else np.broadcast_shapes(first, *rest)
+    shape: tuple[int, ...] = ()
+    for a in args:
+        s = shape_of(a)
+        if s and s != shape:
+            if shape:
+                return np.broadcast_shapes(*map(shape_of, args))
+            shape = s
+    return shape
 
 
 def elementwise_flops(per_element: float) -> Callable:

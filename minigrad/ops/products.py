@@ -169,7 +169,7 @@ def _einsum_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -
 
 
 _einsum = Primitive("einsum", _impl_einsum, doc="Einstein summation")
-_einsum.linear = tuple(frozenset([i]) for i in range(len(ascii_letters)))
+_einsum.linear = frozenset((i,) for i in range(len(ascii_letters)))
 _einsum.shape, _einsum.transpose, _einsum.jvp, _einsum.flops = (
     _einsum_shape,
     _einsum_transpose,
