@@ -107,7 +107,13 @@ def main() -> None:
         versions = {"python": platform.python_version(), "numpy": np.__version__, "minigrad": mg.__version__}
         if "autograd" in libraries:
             versions["autograd"] = metadata.version("autograd")
-        data = {"versions": versions, "machine": platform.processor(), "ops": 6 * LINKS, "us": us, "seconds": times}
+        data = {
+            "versions": versions,
+            "machine": platform.processor(),
+            "ops": 6 * LINKS,
+            "us": us,
+            "seconds": times,
+        }
         args.out.write_text(json.dumps(data))
 
 

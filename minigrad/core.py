@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .backend import HOME, NUMPY, mixed_backends
-from .errors import LeakedTracerError
+from .backend import DTYPES, HOME, NUMPY, mixed_backends
+from .errors import LeakedTracerError, explain, here
 
 PRIMITIVES: dict[str, "Primitive"] = {}
+
+# The types that need no look-up of their home: NumPy's arrays and numbers, and the tracers.
+PLAIN = frozenset([np.ndarray, np.float64, np.float32, float, int, bool, type(None)])
+TRACERS: set[type] = set()
 
 
 class Primitive:
@@ -24,9 +28,12 @@ class Primitive:
 
     * `jvp(primals, tangents, params) -> (ans, t)`, where a tangent that is None is exactly zero;
     * `linear`, the groups of argument positions the primitive is jointly linear in (empty: nonlinear);
-    * `transpose(ct, args, params, linear)`, the cotangents of the arguments at the positions `linear`;
+    * `transpose(ct, args, params, linear)`, the cotangents of the arguments at the positions `linear`, and
+      where each of them has a rule of its own `transposes[i](ct, *args, **params)`;
     * `shape(args, params)`, the result's shape (a list of shapes for several results), so that a tangent
       program can be recorded without running it;
+    * `batch(args, params, batched)`, the results for all slices along a leading axis of the arguments at the
+      positions `batched`, for a primitive worth it: see `minigrad.batch`;
     * `flops(args, outs, params)`, floating-point operations, or None when nobody knows.
 
     Dispatch, on the smallest program that needs it (perturbation confusion, ForwardDiff.jl#83):
@@ -39,27 +46,60 @@ class Primitive:
     Dual2(Dual1(2, 1), 1), whose tangent is 1. Back outside only trace 1 is left and sees x * 1.0.
     """
 
-    __slots__ = ("name", "impl", "multiple", "doc", "jvp", "linear", "transpose", "shape", "flops")
+    __slots__ = (
+        "name",
+        "impl",
+        "multiple",
+        "doc",
+        "jvp",
+        "linear",
+        "transpose",
+        "transposes",
+        "shape",
+        "batch",
+        "flops",
+    )
 
     def __init__(self, name: str, impl: Callable, *, multiple: bool = False, doc: str = "") -> None:
         self.name, self.impl, self.multiple, self.doc = name, impl, multiple, doc
         self.jvp: Callable | None = None
         self.linear: frozenset[tuple[int, ...]] = frozenset()
         self.transpose: Callable | None = None
+        self.transposes: Sequence[Callable | None] = ()
         self.shape: Callable | None = None
+        self.batch: Callable | None = None
         self.flops: Callable | None = None
         if name in PRIMITIVES:
             raise ValueError(f"a primitive named {name!r} exists already")
         PRIMITIVES[name] = self
 
     def __call__(self, *args: Any, **params: Any) -> Any:
+        try:
+            trace = None
+            for a in args:
+                cls = type(a)
+                if cls not in PLAIN:
+                    if cls not in TRACERS:
+                        return self.on_any_backend(args, params)
+                    if trace is None or a._trace.id > trace.id:
+                        trace = a._trace
+            if trace is None:
+                return self.impl(np, *args, **params)
+            return trace.process(self, args, params)
+        except Exception:
+            explain(self, args, params)
+            raise
+
+    def on_any_backend(self, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """The call for arguments that are not all NumPy arrays, numbers and tracers: finds whose they are."""
         trace = home = None
         for a in args:
-            where = HOME[type(a)]
-            if where is TRACED:
+            if type(a) in TRACERS:
                 if trace is None or a._trace.id > trace.id:
                     trace = a._trace
-            elif where is not None and where is not home:
+                continue
+            where = HOME[type(a)]
+            if where is not None and where is not home:
                 if home is not None:
                     raise mixed_backends(home, where)
                 home = where
@@ -95,8 +135,8 @@ class Trace:
     def check_alive(self, tracer: "Tracer") -> None:
         if not self.alive:
             raise LeakedTracerError(
-                f"a {type(tracer).__name__} {aval_str(tracer)} of {self.label} is used after that ended; "
-                "it was kept in a variable or container from outside: return the value instead"
+                f"a {type(tracer).__name__} {aval_str(tracer)} of {self.label} is used at {here()} after "
+                "that ended; it was kept in a variable or container from outside: return the value instead"
             )
 
 
@@ -107,6 +147,7 @@ class Tracer:
     _trace: Trace
     shape: tuple[int, ...]
     dtype: np.dtype
+    xp: Any
 
     @property
     def ndim(self) -> int:
@@ -120,12 +161,9 @@ class Tracer:
         return f"{type(self).__name__}({aval_str(self)}, in {self._trace.label})"
 
 
-TRACED = object()
-
-
 def traced(cls: type) -> type:
     """Class decorator: values of `cls` are tracers to dispatch."""
-    HOME[cls] = TRACED
+    TRACERS.add(cls)
     return cls
 
 
@@ -144,12 +182,16 @@ def size_of(x: Any) -> int:
 
 
 def dtype_of(x: Any) -> np.dtype:
-    return x.dtype if hasattr(x, "dtype") else np.result_type(x)
+    """NumPy's name for the dtype of `x`, whose array it may be."""
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        return np.result_type(x)
+    return DTYPES[type(x)][dtype] if type(x) in DTYPES else dtype
 
 
 def result_dtype(args: Sequence[Any]) -> np.dtype:
     """NumPy's promotion (NEP 50: Python numbers are weak) over arguments that may be tracers."""
-    dtypes = {a.dtype if hasattr(a, "dtype") else a for a in args if a is not None}
+    dtypes = {dtype_of(a) if hasattr(a, "dtype") else a for a in args if a is not None}
     return dtype_of(dtypes.pop()) if len(dtypes) == 1 else np.result_type(*dtypes)
 
 
@@ -157,12 +199,14 @@ def is_float(x: Any) -> bool:
     return dtype_of(x).kind == "f"
 
 
+def unboxed(x: Any) -> Any:
+    """A 0-d array as the number that NumPy's own functions return for it; any other as it is."""
+    return x if x.shape else x[()]
+
+
 def namespace_of(x: Any) -> Any:
     """The array namespace under a value, through any depth of tracers."""
-    while HOME[type(x)] is TRACED:
-        x = getattr(x, "primal", None)
-    home = HOME[type(x)] if x is not None else None
-    return (home or NUMPY).xp
+    return x.xp if type(x) in TRACERS else (HOME[type(x)] or NUMPY).xp
 
 
 def aval_str(x: Any) -> str:

@@ -1,8 +1,20 @@
 """The errors minigrad raises, each one line that names the thing and the way out.
 
-Wrong shapes and dtypes raise ValueError and TypeError, as in NumPy; the errors here are the ones
-only a differentiating library has. All of them are TypeErrors or RuntimeErrors to a caller who does not care.
+Wrong shapes and dtypes raise what NumPy raises, ValueError and TypeError; the classes here are those only a
+differentiating library has. What went wrong is said where it is found. Where it happened is added by the
+innermost of two that see the error: `Primitive.__call__` (`explain`: operation, arguments, layer, line) and
+a layer's call (`explain_layer`: layer and line, for what was raised elsewhere below it). Both look at the
+frames of the stack, once something has failed. A layer is known by its class's `__minigrad_layer__`.
 """
+
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LeakedTracerError", "MissingRuleError", "MixedBackendError", "NonlinearError", "here"]
 
 
 class LeakedTracerError(RuntimeError):
@@ -19,3 +31,160 @@ class MissingRuleError(TypeError):
 
 class MixedBackendError(TypeError):
     """Arrays of two libraries met in one operation."""
+
+
+# ----- What a failed operation or layer says -----
+
+
+def explain(prim: Any, args: Sequence[Any], params: dict[str, Any]) -> None:
+    """Raises the exception that came up while `prim` ran, with operation, arguments and place added.
+
+    Does nothing where it has said all of it already, or is from the user's code (a rule, a function that is
+    computed again).
+    """
+    e: Any = sys.exception()  # no frame that is looked at below may hold it: that would be a cycle
+    if hasattr(e, "explained") or isinstance(e, OWN):
+        return
+    if any(_in_function(frame) for frame, _ in _inwards(e.__traceback__)):
+        return
+    cls = next((c for c in type(e).__mro__ if c in REBUILT), None)
+    if cls is not None:
+        raise _explained(cls, f"{_what(e, prim, args, params)}{_place(e)}") from e
+
+
+def explain_layer() -> None:
+    """Raises the exception that came up inside a layer with the layer's path and the line, if it has none."""
+    e: Any = sys.exception()
+    if not hasattr(e, "explained") and type(e) in (*REBUILT, *OWN) and len(e.args) == 1:
+        text = f"{str(e).rstrip()}{_place(e)}"
+        raise _explained(type(e), text).with_traceback(e.__traceback__) from e.__cause__
+
+
+OWN = (LeakedTracerError, NonlinearError, MissingRuleError)
+REBUILT: tuple[type, ...] = (
+    MixedBackendError,
+    np.linalg.LinAlgError,
+    np.exceptions.AxisError,
+    IndexError,
+    ValueError,
+    TypeError,
+    FloatingPointError,
+    MemoryError,
+)
+
+HINTS = {  # beginnings of NumPy's messages
+    "Singular matrix": "it has no inverse; a small multiple of the identity added to it has one",
+    "Matrix is not positive definite": "add a small multiple of the identity, or use another factorization",
+    "SVD did not converge": "look for NaN or infinity in the argument",
+    "Eigenvalues did not converge": "look for NaN or infinity in the argument",
+    "Unable to allocate": "use smaller batches, or minigrad.checkpoint",
+}
+
+
+def _what(e: Exception, prim: Any, args: Sequence[Any], params: dict[str, Any]) -> str:
+    names = " and ".join(map(_aval, args)) or "no arguments"
+    words = str(e).partition("\n")[0]
+    if "broadcast" in words and (clash := _clash(args)):
+        return f"{prim}: {names} do not broadcast: {clash}, but lengths must be equal or 1"
+    hint = next((f": {hint}" for start, hint in HINTS.items() if words.startswith(start)), "")
+    how = ", ".join(f"{k}={_aval(v)}" for k, v in params.items())
+    return f"{prim} of {names}{' with ' + how if how else ''}: {words}{hint}"
+
+
+def _clash(args: Sequence[Any]) -> str | None:
+    """The last axis on which shapes do not broadcast."""
+    shapes = [np.shape(a) if not hasattr(a, "shape") else a.shape for a in args]
+    for i in range(1, max(map(len, shapes), default=0) + 1):
+        lengths = [s[-i] for s in shapes if len(s) >= i and s[-i] != 1]
+        if len(set(lengths)) > 1:
+            return f"axis -{i} has {' and '.join(map(str, dict.fromkeys(lengths)))}"
+    return None
+
+
+def _aval(a: Any) -> str:
+    from .core import aval_str
+
+    if hasattr(a, "shape") and hasattr(a, "dtype"):
+        return aval_str(a)
+    text = repr(a) if isinstance(a, (int, float, complex, str, tuple, list, type(None))) else str(a)
+    return text if len(text) <= 40 else type(a).__name__
+
+
+def _explained(cls: type, text: str) -> Exception:
+    error = cls(text)
+    error.explained = True
+    return error
+
+
+# ----- Where -----
+
+
+def here() -> str:
+    """'train.py:42': the line of the user's code that runs now."""
+    return _line(_outwards(sys._getframe(1))) or "an unknown line"
+
+
+def _place(e: Exception) -> str:
+    """' (in layer model.body[0]: Conv2d, at train.py:42)' of the frames from the raise to the outermost."""
+    tb: Any = e.__traceback__
+    frames = [*reversed(list(_inwards(tb))), *_outwards(tb.tb_frame.f_back)]
+    places = [f"in layer {path}"] if (path := _layers([f for f, _ in reversed(frames)])) else []
+    places += [f"at {line}"] if (line := _line(frames)) else []
+    return f" ({', '.join(places)})" if places else ""
+
+
+def _layers(frames: Sequence[FrameType]) -> str:
+    """'model.body[0]: Conv2d', of the layers that the frames, outermost first, are calls of."""
+    path, last = "", None
+    for frame in frames:
+        layer = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
+        if layer is last or not hasattr(type(layer), "__minigrad_layer__"):
+            continue
+        step = _path(last, layer) if last is not None else "model"
+        path, last = (path + step if step is not None else f"{path} > {type(layer).__name__}"), layer
+    return f"{path}: {type(last).__name__}" if last is not None else ""
+
+
+def _path(x: Any, target: Any) -> str | None:
+    """How `target` is reached from `x`, as Python would write it after its name."""
+    if x is target:
+        return ""
+    if isinstance(x, dict):
+        steps = [(f"[{k!r}]", v) for k, v in x.items()]
+    elif isinstance(x, (list, tuple)):
+        steps = [(f"[{i}]", v) for i, v in enumerate(x)]
+    elif hasattr(type(x), "__minigrad_layer__"):
+        steps = [(f".{k}", v) for k, v in vars(x).items()]
+    else:
+        return None
+    return next((step + rest for step, v in steps if (rest := _path(v, target)) is not None), None)
+
+
+def _line(frames: Iterator[tuple[FrameType, int]] | Sequence[tuple[FrameType, int]]) -> str | None:
+    return next(
+        (f"{f.f_code.co_filename.rpartition('/')[2]}:{n}" for f, n in frames if not _in_library(f)), None
+    )
+
+
+def _inwards(tb: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while tb is not None:
+        yield tb.tb_frame, tb.tb_lineno
+        tb = tb.tb_next
+
+
+def _outwards(frame: FrameType | None) -> Iterator[tuple[FrameType, int]]:
+    while frame is not None:
+        yield frame, frame.f_lineno
+        frame = frame.f_back
+
+
+LIBRARY = {"minigrad", "numpy", "cupy", "scipy", "array_api_strict", *sys.stdlib_module_names}
+
+
+def _in_function(frame: FrameType) -> bool:
+    """Is this the user's code, or that which calls it and names it in its errors?"""
+    return not _in_library(frame) or frame.f_globals.get("__name__") == "minigrad.custom"
+
+
+def _in_library(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in LIBRARY

@@ -5,11 +5,22 @@ a tangent that is exactly zero is None and costs nothing.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import Primitive, Trace, Tracer, aval_str, dtype_of, is_float, namespace_of, shape_of, traced
+from .core import (
+    Primitive,
+    Trace,
+    Tracer,
+    aval_str,
+    dtype_of,
+    is_float,
+    namespace_of,
+    shape_of,
+    traced,
+    unboxed,
+)
 from .errors import MissingRuleError
 from .tree import Tree, tree_flatten, tree_paths, tree_unflatten
 
@@ -59,6 +70,10 @@ class Dual(Tracer):
     @property
     def dtype(self) -> np.dtype:  # type: ignore[override]
         return dtype_of(self.primal)
+
+    @property
+    def xp(self) -> Any:  # type: ignore[override]
+        return namespace_of(self.primal)
 
 
 class JVPTrace(Trace):
@@ -119,7 +134,7 @@ def split(trace: Trace, y: Any) -> tuple[Any, Any]:
 
 
 def zeros_like(x: Any) -> Any:
-    return namespace_of(x).zeros(shape_of(x), dtype_of(x))[()]
+    return unboxed(namespace_of(x).zeros(shape_of(x), dtype=dtype_of(x)))
 
 
 # ----- Checks shared by every transformation that takes primals -----
@@ -154,3 +169,21 @@ def check_like(
                 f"{kind}: {name}{tree_paths(tree)[i]} is {aval_str(t)}, but its {model} is {aval_str(x)}: "
                 f"convert it with .astype({dtype_of(x).name!r})"
             )
+
+
+def check_many(
+    kind: str, name: str, model: str, leaves: Sequence[Any], like: Sequence[Any], tree: Tree
+) -> None:
+    """Has each leaf, behind one more axis of a common length, the shape and dtype of its model?"""
+    k = {shape_of(t)[:1] for t in leaves}
+    if len(k) != 1 or k == {()}:
+        shapes = " and ".join(aval_str(t) for t in leaves)
+        raise ValueError(
+            f"{kind}: many {name}s are {shapes}: each needs the same number of them along axis 0"
+        )
+    check_like(kind, name, model, [_Slice(shape_of(t)[1:], dtype_of(t)) for t in leaves], like, tree)
+
+
+class _Slice(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import Tracer, dtype_of, namespace_of, shape_of, size_of
-from .forward import check_like, check_primals, push
+from .batch import sweep
+from .core import Tracer, dtype_of, shape_of, size_of, unboxed
+from .forward import check_like, check_many, check_primals, push
 from .record import Aval, LinearTrace, LinearVar, call_str, is_of, program
 from .rules import add, unfit
 from .tree import Tree, tree_flatten, tree_unflatten
@@ -33,15 +34,20 @@ def linearize(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
     >>> J(np.array([1.0, 1.0])), J.T(np.array([1.0, 0.0]))
     (array([2., 4.]), array([2., 0.]))
     """
-    leaves, x_def = tree_flatten(primals)
-    check_primals("linearize", f, primals, leaves)
-    trace = LinearTrace("linearize", f)
+    return linearize_for("linearize", f, primals, has_aux)
+
+
+def linearize_for(kind: str, f: Callable, primals: Sequence[Tree], has_aux: bool) -> tuple:
+    """`linearize` under the name of the transformation that errors are to speak of."""
+    leaves, x_def = tree_flatten(tuple(primals))
+    check_primals(kind, f, primals, leaves)
+    trace = LinearTrace(kind, f, leaves)
     ts = [trace.variable(_shape_dtype(x)) for x in leaves]
     try:
-        ys, dys, y_def, aux = push(f, x_def, leaves, ts, has_aux, "linearize")
+        ys, dys, y_def, aux = push(f, x_def, leaves, ts, has_aux, kind)
     finally:
         trace.end()
-    J = LinearMap(trace, ts, dys, [_shape_dtype(y) for y in ys], x_def, y_def, _namespace(leaves))
+    J = LinearMap(trace, ts, dys, [_shape_dtype(y) for y in ys], x_def, y_def)
     y = tree_unflatten(y_def, ys)
     return (y, J, aux) if has_aux else (y, J)
 
@@ -58,13 +64,13 @@ def linear_transpose(f: Callable, *examples: Tree) -> Callable[[Tree], tuple]:
     """
     leaves, x_def = tree_flatten(examples)
     check_primals("linear_transpose", f, examples, leaves)
-    trace = LinearTrace("linear_transpose", f)
+    trace = LinearTrace("linear_transpose", f, leaves)
     ts = [trace.variable(_shape_dtype(x)) for x in leaves]
     try:
         outs, y_def = tree_flatten(f(*tree_unflatten(x_def, ts)))
     finally:
         trace.end()
-    J = LinearMap(trace, ts, outs, [_shape_dtype(y) for y in outs], x_def, y_def, _namespace(leaves))
+    J = LinearMap(trace, ts, outs, [_shape_dtype(y) for y in outs], x_def, y_def)
     return J.vjp
 
 
@@ -96,11 +102,10 @@ class LinearMap:
         out_avals: Sequence[Aval],
         in_tree: Any,
         out_tree: Any,
-        xp: Any,
     ) -> None:
         self.label = trace.label.partition(" of ")[2]
         self.in_avals, self.out_avals = [Aval(v.shape, v.dtype) for v in inputs], list(out_avals)
-        self.in_tree, self.out_tree, self._xp = in_tree, out_tree, xp
+        self.in_tree, self.out_tree, self._xp = in_tree, out_tree, trace.xp
         self.nodes = program(trace, outputs)
         self._outs = [v.number if is_of(v, trace) else None for v in outputs]
         self._unused: list[list[int]] | None = None
@@ -118,6 +123,25 @@ class LinearMap:
     def T(self) -> "Transpose":
         """The transposed map, which runs the record backwards: a reverse-mode pass."""
         return Transpose(self)
+
+    def many(self, *tangents: Tree) -> Tree:
+        """`m(t)` for k tangents at once: they stand along a new first axis of each leaf, as do the results.
+
+        One sweep runs every operation once for all k. Raises ValueError for leaves that do not agree in k.
+
+        >>> import numpy as np
+        >>> J = linearize(np.sin, np.zeros(2))[1]
+        >>> J.many(np.eye(2))
+        array([[1., 0.],
+               [0., 1.]])
+        """
+        leaves, treedef = tree_flatten(tangents)
+        if treedef != self.in_tree:
+            raise ValueError(
+                f"linear map of {self.label}: tangents are {treedef}, the primals were {self.in_tree}"
+            )
+        check_many("linear map of " + self.label, "tangent", "primal", leaves, self.in_avals, tangents)
+        return tree_unflatten(self.out_tree, sweep(self.push, leaves))
 
     def push(self, ts: Sequence[Any]) -> list[Any]:
         """A forward sweep on flat leaves."""
@@ -140,7 +164,7 @@ class LinearMap:
 
     @property
     def unused(self) -> list[list[int]]:
-        """For each node, the variables that nothing after it reads; found once, at the first forward sweep."""
+        """For each node, the variables that nothing after it reads; found at the first forward sweep."""
         if self._unused is None:
             read = set(self._outs)
             self._unused = []
@@ -158,7 +182,8 @@ class LinearMap:
         fresh: set[int] = set()  # variables whose array an addition made here: more may be added in place
         for k, ct in zip(self._outs, cts, strict=True):
             if k is not None:
-                _accumulate(env, fresh, k, ct)
+                ct = ct if hasattr(ct, "shape") else np.asarray(ct)[()]
+                env[k] = add(env[k], ct) if k in env else ct
         nodes = self.nodes if consume else self.nodes.copy()
         while nodes:
             node = nodes.pop()
@@ -170,12 +195,15 @@ class LinearMap:
                 ct = tuple([env.pop(node.first + k, None) for k in range(len(node.avals))])
                 if all(c is None for c in ct):
                     continue
+            prim: Any = node.prim
             args, linear = node.args, node.linear
-            back = node.prim.transpose(ct, args, node.params, linear)  # type: ignore[misc, union-attr]
-            for i, ct in zip(linear, back, strict=True):
-                if ct is not None:
-                    var = args[i]
-                    _accumulate(env, fresh, var.number, unfit(ct, var))
+            if prim.transposes and len(linear) == 1:
+                _accumulate(env, fresh, args[linear[0]], prim.transposes[linear[0]](ct, *args, **node.params))
+            else:
+                back = prim.transpose(ct, args, node.params, linear)
+                for i, ct in zip(linear, back, strict=True):
+                    if ct is not None:
+                        _accumulate(env, fresh, args[i], ct)
         return [env[i] if i in env else self._zeros(a) for i, a in enumerate(self.in_avals)]
 
     def vjp(self, ct: Tree) -> tuple:
@@ -284,7 +312,7 @@ class LinearMap:
         )
 
     def _zeros(self, aval: Aval) -> Any:
-        return self._xp.zeros(aval.shape, aval.dtype)[()]
+        return unboxed(self._xp.zeros(aval.shape, dtype=aval.dtype))
 
 
 class Transpose:
@@ -298,6 +326,25 @@ class Transpose:
     def __call__(self, ct: Tree) -> Tree:
         cts = self.T.vjp(ct)
         return cts[0] if len(cts) == 1 else cts
+
+    def many(self, cts: Tree) -> Tree:
+        """`m.T(ct)` for k cotangents at once, along a new first axis of each leaf; see `LinearMap.many`.
+
+        >>> import numpy as np
+        >>> J = linearize(np.sum, np.zeros(2))[1]
+        >>> J.T.many(np.array([1.0, 2.0]))
+        array([[1., 1.],
+               [2., 2.]])
+        """
+        m = self.T
+        leaves, treedef = tree_flatten(cts)
+        if treedef != m.out_tree:
+            raise ValueError(
+                f"transpose of {m.label}: the cotangents are {treedef}, the output was {m.out_tree}"
+            )
+        check_many("transpose of " + m.label, "cotangent", "output", leaves, m.out_avals, cts)
+        out = tree_unflatten(m.in_tree, sweep(m.pull, leaves))
+        return out[0] if len(out) == 1 else out
 
     def __str__(self) -> str:
         return f"transpose of {self.T}"
@@ -323,7 +370,11 @@ class Cost(NamedTuple):
 # ----- Helpers -----
 
 
-def _accumulate(env: dict[int, Any], fresh: set[int], k: int, ct: Any) -> None:
+def _accumulate(env: dict[int, Any], fresh: set[int], var: LinearVar, ct: Any) -> None:
+    """`ct` added to what `env` holds as the cotangent of `var`."""
+    if ct.shape != var.shape or ct.dtype is not var.dtype:
+        ct = unfit(ct, var)
+    k = var.number
     old = env.get(k)
     if old is None:
         env[k] = ct
@@ -341,10 +392,6 @@ def _constants(node: LinearVar) -> list[Any]:
 
 def _shape_dtype(x: Any) -> Aval:
     return Aval(shape_of(x), dtype_of(x))
-
-
-def _namespace(leaves: Sequence[Any]) -> Any:
-    return namespace_of(leaves[0]) if leaves else np
 
 
 def _arrays(params: dict[str, Any]) -> list[Any]:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import Primitive, Trace, Tracer, aval_str, describe, namespace_of, traced
+from .core import TRACERS, Primitive, Trace, Tracer, aval_str, describe, dtype_of, namespace_of, traced
 from .errors import NonlinearError
-from .rules import ALL
+from .rules import ALL, RECORDED, broadcasts, multiply
 
 __all__ = ["Aval", "LinearTrace", "LinearVar", "program"]
 
@@ -36,6 +36,7 @@ class LinearVar(Tracer):
     """
 
     __slots__ = ("shape", "dtype", "number", "first", "prim", "args", "params", "linear", "avals")
+    _trace: "LinearTrace"
 
     def __init__(
         self,
@@ -46,17 +47,36 @@ class LinearVar(Tracer):
         first: int,
         prim: Primitive | None = None,
         args: Sequence[Any] = (),
-        params: dict[str, Any] | None = None,
+        params: dict[str, Any] = {},  # noqa: B006 (never written to)
         linear: tuple[int, ...] = (),
         avals: list[Aval] | None = None,
     ) -> None:
         self._trace, self.shape, self.dtype, self.number, self.first = trace, shape, dtype, number, first
         self.prim, self.args, self.params, self.linear, self.avals = prim, args, params, linear, avals
 
+    def times(self, d: Any) -> Any:
+        """`multiply(self, d)`, recorded at once where nothing has to be dispatched, broadcast or promoted."""
+        trace, shape, dtype = self._trace, self.shape, self.dtype
+        if type(d) is np.ndarray or type(d) in TRACERS and d._trace.id < trace.id:
+            simple = d.dtype is dtype and d.shape == shape
+        else:
+            simple = type(d) is float
+        if simple and trace.alive:
+            k = next(trace.numbers)
+            return LinearVar(trace, shape, dtype, k, k, multiply, (self, d), {}, (0,))
+        return multiply(self, d)
+
+    @property
+    def xp(self) -> Any:  # type: ignore[override]
+        return self._trace.xp
+
     @property
     def outs(self) -> list[Aval]:
         """Shape and dtype of each result of the call."""
         return self.avals or [Aval(self.shape, self.dtype)]
+
+
+RECORDED.add(LinearVar)
 
 
 class LinearTrace(Trace):
@@ -65,26 +85,41 @@ class LinearTrace(Trace):
     In `linearize` the variables sit in the tangent slots of a JVPTrace that started later, so it sees each
     primitive first: for `sin(x)` it computes sin and cos of the primal at once and then calls
     `multiply(t, cos(x))`, whose only tracer is the variable t. That call arrives here, as one variable.
+    `xp` is the namespace of the arrays that the variables, of the form of `inputs`, will stand for.
     """
 
-    __slots__ = ("numbers",)
+    __slots__ = ("numbers", "xp")
 
-    def __init__(self, kind: str, f: Callable) -> None:
+    def __init__(self, kind: str, f: Callable, inputs: Sequence[Any]) -> None:
         super().__init__(kind, f)
         self.numbers = itertools.count()
+        self.xp = namespace_of(inputs[0]) if inputs else np
 
     def variable(self, aval: Aval) -> LinearVar:
         number = next(self.numbers)
         return LinearVar(self, *aval, number, number)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        linear = tuple([i for i, a in enumerate(args) if type(a) is LinearVar and a._trace is self])
+        linear: tuple[int, ...] = ()
+        for i, a in enumerate(args):
+            if type(a) is LinearVar and a._trace is self:
+                linear += (i,)
         if not self.alive:
             self.check_alive(args[linear[0]])
         if linear not in prim.linear:
             _check_linear(prim, args, linear)
-        shape = prim.shape(args, params)  # type: ignore[misc]
-        dtype = np.dtype(params["dtype"]) if "dtype" in params else _tangent_dtype(args, linear)
+        a, b = args[0], args[-1]
+        dtype: Any = getattr(a, "dtype", None)
+        if (
+            prim.shape is broadcasts
+            and len(args) <= 2
+            and getattr(b, "dtype", 0) is dtype
+            and a.shape == b.shape
+        ):
+            shape = a.shape
+        else:
+            shape = prim.shape(args, params)  # type: ignore[misc]
+            dtype = np.dtype(params["dtype"]) if "dtype" in params else _tangent_dtype(args)
         first = next(self.numbers)
         if not prim.multiple:
             return LinearVar(self, shape, dtype, first, first, prim, args, params, linear)
@@ -113,10 +148,11 @@ def program(trace: LinearTrace, outputs: Sequence[Any]) -> list[LinearVar]:
             _check_zero(trace, v)
     while stack:
         v = stack.pop()
-        if v.prim is not None and v.first not in calls:
+        if v.first not in calls and v.prim is not None:
             calls[v.first] = v
+            args = v.args
             for i in v.linear:
-                stack.append(v.args[i])
+                stack.append(args[i])
     return [calls[k] for k in sorted(calls)]
 
 
@@ -157,14 +193,12 @@ def _is_zero(x: Any) -> bool:
     return not isinstance(x, Tracer) and not namespace_of(x).any(x)
 
 
-def _tangent_dtype(args: Sequence[Any], linear: tuple[int, ...]) -> np.dtype:
-    """Promotion over the floating-point arguments; masks, indices and Python numbers do not count."""
-    dtype = args[linear[0]].dtype
-    for a in args:
-        if getattr(a, "dtype", dtype) is not dtype:
-            dtypes = {a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind in "fc"}
-            return dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
-    return dtype
+def _tangent_dtype(args: Sequence[Any]) -> np.dtype:
+    """Promotion over the floating-point arguments; masks, indices and real Python numbers do not count."""
+    dtypes = {dtype for a in args if hasattr(a, "dtype") and (dtype := dtype_of(a)).kind in "fc"}
+    if any(type(a) is complex for a in args):
+        dtypes.add(np.dtype(np.complex64))
+    return dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
 
 
 # ----- Printing -----
@@ -173,7 +207,7 @@ def _tangent_dtype(args: Sequence[Any], linear: tuple[int, ...]) -> np.dtype:
 def call_str(node: LinearVar, names: dict[int, str]) -> str:
     """'t2: float64[3] = multiply(t1, float64[3])'; `names` are those of the variables, '_' of unread ones."""
     args = [names[a.number] if i in node.linear else _short(a) for i, a in enumerate(node.args)]
-    params = [f"{k}={_short_param(v)}" for k, v in (node.params or {}).items()]
+    params = [f"{k}={_short_param(v)}" for k, v in node.params.items()]
     outs = [f"{names[k]}: {a}" if k in names else "_" for k, a in enumerate(node.outs, node.first)]
     call = ", ".join(args) + ("; " if params else "") + ", ".join(params)
     return f"{', '.join(outs)} = {node.prim.name}({call})"  # type: ignore[union-attr]

@@ -7,12 +7,11 @@ broadcasts.
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from .core import Primitive, dtype_of, result_dtype, shape_of, size_of
+from .core import Primitive, dtype_of, result_dtype, shape_of, size_of, unboxed
 
 # ----- Nonlinear primitives: a jvp rule -----
 
@@ -49,7 +48,10 @@ def defpartial(prim: Primitive, *partials: Callable | None) -> None:
         total = None
         for t, partial in zip(tangents, partials):  # noqa: B905
             if t is not None and partial is not None:
-                term = fit(multiply(t, partial(ans, *primals, **params)), ans)
+                d = partial(ans, *primals, **params)
+                term = t.times(d) if type(t) in RECORDED else multiply(t, d)
+                if term.shape != ans.shape or term.dtype is not ans.dtype:
+                    term = fit(term, ans)
                 total = term if total is None else add(total, term)
         return ans, total
 
@@ -83,19 +85,32 @@ def deflinear(
     follows: the tangent takes the argument's place. `jvps` gives rules for arguments without a transpose.
     """
     prim.linear = frozenset((i,) for i, rule in enumerate(transposes) if rule is not None)
-    prim.shape = lambda args, params: shape(*args, **params)
+    prim.shape = broadcasts if shape is broadcast_shape else lambda args, params: shape(*args, **params)
+
+    prim.transposes = transposes
     prim.transpose = lambda ct, args, params, linear: [transposes[i](ct, *args, **params) for i in linear]  # type: ignore
-    rules = [
-        _in_place_of(prim, i) if transpose else jvp
-        for i, (transpose, jvp) in enumerate(zip_longest(transposes, jvps))
-    ]
-    defjvp(prim, *rules)
+    rules = [*jvps, *[None] * (len(transposes) - len(jvps))]
 
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
+        ans = prim(*primals, **params)
+        total = None
+        for i, t in enumerate(tangents):
+            if t is None:
+                continue
+            if i < len(transposes) and transposes[i] is not None:
+                args = list(primals)
+                args[i] = t
+                term = prim(*args, **params)
+            elif i < len(rules) and (rule := rules[i]) is not None:
+                term = rule(t, ans, *primals, **params)
+            else:
+                continue
+            if term.shape != ans.shape or term.dtype is not ans.dtype:
+                term = fit(term, ans)
+            total = term if total is None else add(total, term)
+        return ans, total
 
-def _in_place_of(prim: Primitive, i: int) -> Callable:
-    if i == 0:
-        return lambda t, ans, x, *args, **params: prim(t, *args, **params)
-    return lambda t, ans, *args, **params: prim(*args[:i], t, *args[i + 1 :], **params)
+    prim.jvp = jvp
 
 
 def defjoint(
@@ -111,6 +126,7 @@ def defjoint(
 
 
 ALL = (-1,)
+RECORDED: set[type] = set()  # types of recorded tangents: `t.times(d)` records multiply(t, d) without detour
 
 
 # ----- The vector space of tangents: what the engine itself computes with -----
@@ -121,7 +137,8 @@ def fit(t: Any, like: Any) -> Any:
     shape, dtype = shape_of(like), dtype_of(like)
     if shape_of(t) != shape:
         t = broadcast_to(t, shape=shape)
-    return t if dtype_of(t) is dtype or t.dtype == dtype else astype(t, dtype=dtype)
+    own = dtype_of(t)
+    return t if own is dtype or own == dtype else astype(t, dtype=dtype)
 
 
 def unfit(ct: Any, like: Any) -> Any:
@@ -129,7 +146,8 @@ def unfit(ct: Any, like: Any) -> Any:
     shape, dtype = shape_of(like), dtype_of(like)
     if shape_of(ct) != shape:
         ct = sum_to(ct, shape=shape)
-    return ct if dtype_of(ct) is dtype or ct.dtype == dtype else astype(ct, dtype=dtype)
+    own = dtype_of(ct)
+    return ct if own is dtype or own == dtype else astype(ct, dtype=dtype)
 
 
 def promote(*args: Any) -> list[Any]:
@@ -149,6 +167,11 @@ def broadcast_shape(*args: Any, **params: Any) -> tuple[int, ...]:
     return shape
 
 
+def broadcasts(args: Sequence[Any], params: dict) -> tuple[int, ...]:
+    """The shape rule of elementwise primitives; the recorder knows it by identity and sees equal shapes."""
+    return broadcast_shape(*args)
+
+
 def elementwise_flops(per_element: float) -> Callable:
     return lambda args, outs, params: per_element * sum(map(math.prod, outs))
 
@@ -164,29 +187,34 @@ def no_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
 
 def _impl_sum_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
     lead = x.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1
-    )
-    return x.sum(axis=axes, keepdims=True).reshape(shape)[()]
+    ones = [i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1]
+    if not ones:
+        return xp.sum(x, axis=tuple(range(lead)))
+    return xp.reshape(xp.sum(x, axis=(*range(lead), *ones), keepdims=True), shape)
 
 
 def _add_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
     ans = add(*primals)
     a, b = tangents
-    if a is None or b is None:
-        return ans, fit(b if a is None else a, ans)
-    return ans, fit(add(a, b), ans)
+    return ans, fit(b if a is None else a if b is None else add(a, b), ans)
 
 
 def _astype_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
     ans = astype(*primals, **params)
-    return ans, astype(tangents[0], **params) if dtype_of(ans).kind == "f" else None
+    return ans, astype(tangents[0], **params) if dtype_of(ans).kind in "fc" else None
+
+
+def _impl_astype(xp: Any, x: Any, dtype: np.dtype) -> Any:
+    x = xp.asarray(x)
+    if dtype.kind == "f" and dtype_of(x).kind == "c":
+        x = xp.real(x)  # without NumPy's warning: it is also the transpose of the real numbers' way into C
+    return unboxed(xp.asarray(x, dtype=dtype))
 
 
 add = Primitive("add", lambda xp, x, y: xp.add(x, y), doc="x + y, with broadcasting")
 defjoint(
     add,
-    lambda args, params: broadcast_shape(*args),
+    broadcasts,
     lambda ct, args, params, linear: [ct] * len(linear),
     (0, 1),
     _add_jvp,
@@ -194,6 +222,7 @@ defjoint(
 
 multiply = Primitive("multiply", lambda xp, x, y: xp.multiply(x, y), doc="x y elementwise, with broadcasting")
 deflinear(multiply, broadcast_shape, lambda ct, x, y: multiply(ct, y), lambda ct, x, y: multiply(ct, x))
+defpartial(multiply, lambda ans, x, y: y, lambda ans, x, y: x)
 
 broadcast_to = Primitive(
     "broadcast_to", lambda xp, x, shape: xp.broadcast_to(x, shape), doc="x repeated to a larger shape"
@@ -205,9 +234,7 @@ sum_to: Primitive = Primitive(
 )
 deflinear(sum_to, lambda x, shape: shape, lambda ct, x, shape: broadcast_to(ct, shape=shape_of(x)))
 
-astype = Primitive(
-    "astype", lambda xp, x, dtype: xp.asarray(x, dtype=dtype)[()], doc="x converted to a dtype"
-)
+astype = Primitive("astype", _impl_astype, doc="x converted to a dtype; from complex to real, its real part")
 defjoint(
     astype,
     lambda args, params: shape_of(args[0]),

@@ -4,14 +4,29 @@ Each is a few lines, because a derivative is a linear map: reverse mode is its t
 map applied to a basis, a Gauss-Newton product is J, then the loss's Hessian, then J's transpose.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+from operator import index
 from typing import Any
 
-from .core import Primitive, aval_str, describe, dtype_of, is_float, namespace_of, shape_of, size_of
+from .batch import sweep
+from .core import (
+    Primitive,
+    Tracer,
+    aval_str,
+    describe,
+    dtype_of,
+    is_float,
+    namespace_of,
+    shape_of,
+    size_of,
+    unboxed,
+)
 from .forward import check_like, jvp
-from .linear import LinearMap, linearize
+from .linear import LinearMap, linearize, linearize_for
 from .ops.reduce import sum as _sum
-from .ops.shape import reshape, stack
+from .ops.shape import concatenate, moveaxis, reshape
 from .rules import defzero, no_flops
 from .tree import Tree, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
@@ -41,7 +56,7 @@ def vjp(f: Callable, *primals: Tree, has_aux: bool = False) -> tuple:
     >>> f_vjp(np.array([2.0]))
     (array([2.]),)
     """
-    y, J, *aux = linearize(f, *primals, has_aux=has_aux)
+    y, J, *aux = linearize_for("vjp", f, primals, has_aux)
     return (y, J.vjp, *aux)
 
 
@@ -75,13 +90,13 @@ def value_and_grad(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool 
 
     def gradient(*args: Tree, **kwargs: Any) -> tuple:
         part, chosen = _partial("grad", f, nums, args, kwargs)
-        y, J, *aux = linearize(part, *chosen, has_aux=has_aux)
+        y, J, *aux = linearize_for("grad", part, chosen, has_aux)
         if not (isinstance(y, float) or getattr(y, "shape", None) == () and is_float(y)):
             what = aval_str(y) if hasattr(y, "shape") else type(y).__name__
-            raise TypeError(
-                f"grad: {describe(f)} returned {what}, but a gradient needs a scalar: "
-                "sum or average the output, or use jacrev or vjp"
-            )
+            way = "sum or average the output, or use jacrev or vjp"
+            if what.startswith("complex"):
+                way = "take its real part or absolute value, or use jacfwd or vjp"
+            raise TypeError(f"grad: {describe(f)} returned {what}, but a gradient needs a scalar: {way}")
         cts = tree_unflatten(J.in_tree, J.pull([_one(y)], consume=True))
         return ((y, aux[0]) if has_aux else y), cts if many else cts[0]
 
@@ -147,7 +162,7 @@ def quadratic(loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
 
 
 def jacfwd(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
-    """The Jacobian of `f` by forward sweeps, one for each element of the argument: best for tall Jacobians.
+    """The Jacobian of `f` by a forward sweep with all unit tangents at once: best for tall Jacobians.
 
     A leaf of the result has the output's shape followed by the argument's; trees give a tree (like the
     output) of trees (like the argument). One linearization serves all sweeps.
@@ -159,27 +174,22 @@ def jacfwd(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
     """
 
     def block(J: LinearMap, x_leaves: list, y_leaves: list) -> list[list]:
-        columns = [
-            J.push(basis) for basis in _basis(x_leaves)
-        ]  # one list of output tangents an input element
-        rows = []
-        for j, y in enumerate(y_leaves):
-            row, start = [], 0
-            for x in x_leaves:
-                n = size_of(x)
-                part = stack([c[j] for c in columns[start : start + n]], axis=-1) if n else _empty(y, (0,))
-                row.append(reshape(part, shape_of(y) + shape_of(x)))
-                start += n
-            rows.append(row)
-        return rows
+        columns = _all_of_basis(J.push, x_leaves, J)  # for each output, its tangents along axis 0
+        return [
+            [
+                reshape(moveaxis(part, 0, -1), shape_of(y) + shape_of(x))
+                for x, part in zip(x_leaves, _cut(column, x_leaves), strict=True)
+            ]
+            for y, column in zip(y_leaves, columns, strict=True)
+        ]
 
     return _jacobian("jacfwd", f, argnums, has_aux, block)
 
 
 def jacrev(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
-    """The Jacobian of `f` by reverse sweeps, one for each element of the output: best for wide Jacobians.
+    """The Jacobian of `f` by a reverse sweep with all unit cotangents at once: best for wide Jacobians.
 
-    Shapes and trees are those of `jacfwd`.
+    Shapes and trees are those of `jacfwd`. Raises TypeError for a complex output.
 
     >>> import numpy as np
     >>> jacrev(lambda x: (x ** 2).sum())(np.array([1.0, 2.0]))
@@ -187,23 +197,14 @@ def jacrev(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False)
     """
 
     def block(J: LinearMap, x_leaves: list, y_leaves: list) -> list[list]:
-        rows_flat = [
-            J.pull(basis) for basis in _basis(y_leaves)
-        ]  # one list of input cotangents an output element
-        rows, start = [], 0
         for y in y_leaves:
-            n = size_of(y)
-            rows.append(
-                [
-                    reshape(
-                        stack([r[i] for r in rows_flat[start : start + n]]) if n else _empty(x, (0,)),
-                        shape_of(y) + shape_of(x),
-                    )
-                    for i, x in enumerate(x_leaves)
-                ]
-            )
-            start += n
-        return rows
+            if dtype_of(y).kind == "c":
+                raise TypeError(f"jacrev: {describe(f)} returned {aval_str(y)}: jacfwd takes complex outputs")
+        rows = [_cut(row, y_leaves) for row in _all_of_basis(J.pull, y_leaves, J)]
+        return [
+            [reshape(row[j], shape_of(y) + shape_of(x)) for x, row in zip(x_leaves, rows, strict=True)]
+            for j, y in enumerate(y_leaves)
+        ]
 
     return _jacobian("jacrev", f, argnums, has_aux, block)
 
@@ -222,10 +223,12 @@ def hessian(f: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False
 def stop_gradient(tree: Tree) -> Tree:
     """`tree` with its leaves as constants: every derivative through them is zero.
 
+    What is no array (a name, a number) stays as it is.
+
     >>> grad(lambda x: x * stop_gradient(x))(3.0)
     np.float64(3.0)
     """
-    return tree_map(_stop_gradient, tree)
+    return tree_map(lambda x: _stop_gradient(x) if isinstance(x, Tracer) else x, tree)
 
 
 _stop_gradient = Primitive("stop_gradient", lambda xp, x: x, doc="x as a constant")
@@ -238,7 +241,11 @@ _stop_gradient.flops = no_flops
 
 def _argnums(argnums: int | Sequence[int]) -> tuple[bool, tuple[int, ...]]:
     """Are several arguments meant, and which."""
-    return (False, (argnums,)) if isinstance(argnums, int) else (True, tuple(argnums))
+    many = isinstance(argnums, (tuple, list))
+    try:
+        return many, tuple(map(index, argnums if many else [argnums]))  # type: ignore[arg-type, list-item]
+    except TypeError:
+        raise TypeError(f"argnums is {argnums!r}: use an integer, or a tuple of integers") from None
 
 
 def _partial(
@@ -248,7 +255,7 @@ def _partial(
     if any(not -len(args) <= i < len(args) for i in nums):
         raise ValueError(
             f"{kind}: argnums {nums if len(nums) > 1 else nums[0]} of {describe(f)}, "
-            f"but it was called with {len(args)} arguments"
+            f"but it was called with {len(args)} arguments by position"
         )
     if len({i % len(args) for i in nums}) < len(nums):
         raise ValueError(f"{kind}: argnums {nums} of {describe(f)} name one argument twice")
@@ -269,7 +276,7 @@ def _jacobian(
 
     def jacobian(*args: Tree, **kwargs: Any) -> Tree:
         part, chosen = _partial(kind, f, nums, args, kwargs)
-        y, J, *aux = linearize(part, *chosen, has_aux=has_aux)
+        y, J, *aux = linearize_for(kind, part, chosen, has_aux)
         x_leaves, x_def = tree_flatten(tuple(chosen))
         y_leaves, y_def = tree_flatten(y)
         trees = [tree_unflatten(x_def, row) for row in block(J, x_leaves, y_leaves)]
@@ -279,18 +286,42 @@ def _jacobian(
     return _named(jacobian, f, kind)
 
 
-def _basis(leaves: Sequence[Any]) -> Any:
-    """For each element of the leaves in turn: all leaves zero but for a one there."""
-    zeros = [namespace_of(x).zeros(shape_of(x), dtype_of(x)) for x in leaves]
-    for k, zero in enumerate(zeros):
-        for i in range(zero.size):
-            one = zero.copy()
-            one.reshape(-1)[i] = 1
-            yield [*zeros[:k], one, *zeros[k + 1 :]]
+# What one operation of a Jacobian's sweep may write: directions are pushed in portions that keep below it.
+PORTION_BYTES = 2**26
 
 
-def _empty(x: Any, shape: tuple[int, ...]) -> Any:
-    return namespace_of(x).zeros(shape, dtype_of(x))
+def _all_of_basis(run: Callable, leaves: Sequence[Any], J: LinearMap) -> list[Any]:
+    """`run` on every unit vector of the space of `leaves`, each of its results stacked along axis 0."""
+    if not leaves:
+        return [
+            namespace_of(None).zeros((0, *a.shape), a.dtype)
+            for a in (J.out_avals if run == J.push else J.in_avals)
+        ]
+    total = sum(map(size_of, leaves))
+    largest = max([a.dtype.itemsize * math.prod(a.shape) for n in J.nodes for a in n.outs], default=1)
+    k = max(PORTION_BYTES // max(largest, 1), 1)
+    # With nothing to push, one direction of zeros still tells the shapes of the results.
+    parts = [sweep(run, _units(leaves, i, min(i + k, total))) for i in range(0, total, k)] or [
+        [y[:0] for y in sweep(run, _units(leaves, 0, 1))]
+    ]
+    return [ys[0] if len(ys) == 1 else concatenate(ys) for ys in zip(*parts, strict=True)]
+
+
+def _units(leaves: Sequence[Any], start: int, stop: int) -> list[Any]:
+    """Unit vectors `start` to `stop` - 1 of the space of `leaves`: for each leaf, its parts along axis 0."""
+    units, first = [], 0
+    for x in leaves:
+        n = size_of(x)
+        unit = namespace_of(x).eye(stop - start, n, k=start - first, dtype=dtype_of(x))
+        units.append(reshape(unit, (stop - start, *shape_of(x))))
+        first += n
+    return units
+
+
+def _cut(rows: Any, leaves: Sequence[Any]) -> list[Any]:
+    """`rows` cut along axis 0 into what belongs to each leaf."""
+    ends = list(accumulate(map(size_of, leaves)))
+    return [rows[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _inner(a: Tree, b: Tree) -> Any:
@@ -298,11 +329,11 @@ def _inner(a: Tree, b: Tree) -> Any:
     for x, y in zip(tree_leaves(a), tree_leaves(b), strict=True):
         term = _sum(x * y)
         total = term if total is None else total + term
-    return total
+    return 0.0 if total is None else total
 
 
 def _one(y: Any) -> Any:
-    return namespace_of(y).ones((), dtype_of(y))[()]
+    return unboxed(namespace_of(y).ones((), dtype=dtype_of(y)))
 
 
 def _named(g: Callable, f: Callable, kind: str) -> Callable:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from .backend import HOME
-from .core import TRACED, dtype_of, shape_of
+from .core import dtype_of, shape_of
 from .ops.shape import concatenate, reshape, unravel_vector
 
 __all__ = [
@@ -366,10 +366,10 @@ def _holds_arrays(x: Any) -> bool:
     if isinstance(x, dict):
         return any(map(_holds_arrays, x.values()))
     if type(x) in HOME:
-        return (HOME[type(x)] is TRACED or hasattr(x, "dtype")) and dtype_of(x).kind in "fc"
+        return hasattr(x, "dtype") and dtype_of(x).kind in "fc"
     if _node_of(x) is not None and x is not None:
         return any(map(_holds_arrays, _attributes(x).values()))
-    return hasattr(x, "dtype") and hasattr(x, "shape") and x.dtype.kind in "fc"
+    return hasattr(x, "dtype") and hasattr(x, "shape") and dtype_of(x).kind in "fc"
 
 
 _NODES[type(None)] = _Node(lambda x: ((), [], None), lambda cls, k, c, s: None, None)

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad import asnumpy, keeping_buffers, register_node, tree_leaves
 from minigrad.core import size_of
+from minigrad.errors import explain_layer
 from minigrad.tree import tree_paths
 
 Array = Any
@@ -34,12 +35,18 @@ class Module:
     array([0., 1., 2.])
     """
 
+    __minigrad_layer__ = True  # errors name the path of layers that they pass
+
     def __init_subclass__(cls) -> None:
         register_node(cls)
 
     def __call__(self, x: Array, train: bool = False) -> Array:
         """The layer's output for `x`. `train=True`: batch statistics and dropout, as during training."""
-        y = self.forward(x, train)
+        try:
+            y = self.forward(x, train)
+        except Exception:
+            explain_layer()
+            raise
         observer = _observer.get()
         if observer is not None:
             observer(self, y)

@@ -1082,3 +1082,121 @@ def test_filled_arrays_come_from_the_array_library_of_the_values():
         del HOME[Foreign]
     assert [type(s) for s in seen] == [Foreign] * 3
     assert [s[0] for s in seen] == [0, 1, 2]
+
+
+# ----- Every transformation takes every tree, and any of its arguments -----
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    weight: object
+    name: str
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    weight: object
+    name: str
+
+
+MORE_TREES = TREES | {
+    "frozen dataclass": lambda a, b: (Frozen(a, "first"), Frozen(b, "second")),
+    "dataclass with slots": lambda a, b: [Slotted(a, "first"), Slotted(b, "second")],
+    "nested": lambda a, b: {"layers": [Point(a, None), {"bias": (b,)}]},
+}
+
+
+def quartic(tree):
+    """Σ x⁴ and as auxiliary output what a program may want to see beside."""
+    return sum(np.sum(x**4) for x in tree_leaves(tree)), {"tree": tree, "text": "t"}
+
+
+@pytest.mark.parametrize("kind", MORE_TREES)
+def test_derivatives_of_trees_are_those_of_their_leaves(kind):
+    tree = MORE_TREES[kind](draw(2, 3), draw(3))
+    along = MORE_TREES[kind](draw(2, 3, seed=1), draw(3, seed=2))
+    (a, b), (da, db) = tree_leaves(tree), tree_leaves(along)
+    f = lambda tree: quartic(tree)[0]  # noqa: E731
+    slope, curvature = (4 * a**3, 4 * b**3), (12 * a**2, 12 * b**2)
+
+    value, dvalue, aux = mg.jvp(quartic, (tree,), (along,), has_aux=True)
+    np.testing.assert_allclose(dvalue, sum(np.sum(s * d) for s, d in zip(slope, (da, db), strict=True)))
+    assert_plain(aux)
+    assert_trees_equal(aux["tree"], tree)
+    for g in (
+        mg.grad(f)(tree),
+        mg.value_and_grad(quartic, has_aux=True)(tree)[1],
+        mg.vjp(quartic, tree, has_aux=True)[1](1.0)[0],
+        mg.linearize(quartic, tree, has_aux=True)[1].T(1.0),
+        mg.jacfwd(f)(tree),
+        mg.jacrev(quartic, has_aux=True)(tree)[0],
+    ):
+        assert type(g) is type(tree)
+        assert_trees_equal(g, tree_map(lambda x: 4 * x**3, tree))
+    for mode in ("fwd_over_rev", "rev_over_rev", "rev_over_fwd"):
+        hv = mg.hvp(f, (tree,), (along,), mode=mode)
+        assert mg.tree_flatten(hv)[1] == mg.tree_flatten(tree)[1]
+        assert_trees_equal(tree_leaves(hv), [curvature[0] * da, curvature[1] * db])
+    H, aux = mg.hessian(quartic, has_aux=True)(tree)
+    first, _ = tree_leaves(H)[:2]
+    np.testing.assert_allclose(np.sum(first, axis=tuple(range(a.ndim, 2 * a.ndim))), curvature[0], rtol=1e-12)
+    assert aux["text"] == "t"
+    outputs = lambda tree: {"squares": tree_map(np.square, tree)}  # noqa: E731
+    loss = lambda y: sum(np.sum(x * x) for x in tree_leaves(y)) / 2  # noqa: E731
+    assert_trees_equal(tree_leaves(mg.ggn_vp(outputs, loss, tree, along)), [4 * a**2 * da, 4 * b**2 * db])
+    (back,) = mg.linear_transpose(lambda tree: tree_map(lambda x: 3 * x, tree), tree)(along)
+    assert_trees_equal(back, tree_map(lambda x: 3 * x, along))
+    stopped = mg.grad(lambda tree: quartic(mg.stop_gradient(tree))[0] + 0 * f(tree))(tree)
+    assert_trees_equal(stopped, tree_map(np.zeros_like, tree))
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], ((), None)], ids=repr)
+def test_a_tree_without_leaves_has_an_empty_gradient(nothing):
+    f = lambda tree: 1.0  # noqa: E731
+    assert mg.grad(f)(nothing) == nothing and mg.value_and_grad(f)(nothing) == (1.0, nothing)
+    assert mg.jvp(f, (nothing,), (nothing,)) == (1.0, 0.0)
+    assert mg.vjp(f, nothing)[1](1.0) == (nothing,)
+    for mode in ("fwd_over_rev", "rev_over_rev", "rev_over_fwd"):
+        assert mg.hvp(f, (nothing,), (nothing,), mode=mode) == nothing
+    assert mg.grad(lambda x: x * x, argnums=())(2.0) == ()
+
+
+@pytest.mark.parametrize("argnums", [0, 1, -1, np.int64(1), (0, 1), (1, 0), [1], (-2,)], ids=repr)
+@pytest.mark.parametrize("name", ["grad", "value_and_grad", "jacfwd", "jacrev", "hessian"])
+def test_any_arguments_may_be_chosen_beside_keywords_and_auxiliary_output(name, argnums):
+    def f(x, tree, *, scale=1.0):
+        return scale * np.sum(x**2 * tree["w"] ** 2), {"x": x, "n": 3}
+
+    x, tree = draw(3), {"w": draw(3, seed=1)}
+    w = tree["w"]
+    out = getattr(mg, name)(f, argnums, has_aux=True)(x, tree, scale=2.0)
+    if name == "value_and_grad":
+        (value, aux), out = out
+        np.testing.assert_allclose(value, f(x, tree, scale=2.0)[0])
+    else:
+        out, aux = out
+    assert_plain(aux)
+    assert aux["n"] == 3
+    np.testing.assert_array_equal(aux["x"], x)
+    slopes = (4 * x * w**2, {"w": 4 * x**2 * w})
+    diag = ((4 * w**2, {"w": 8 * x * w}), ({"w": 8 * x * w}, {"w": {"w": 4 * x**2}}))
+    many = isinstance(argnums, (tuple, list))
+    nums = [int(i) for i in (argnums if many else [argnums])]
+    if name == "hessian":
+        want = tuple(tuple(tree_map(np.diag, diag[i][j]) for j in nums) for i in nums)
+        assert_trees_equal(tree_leaves(out), tree_leaves(want if many else want[0][0]))
+    else:
+        want = tuple(slopes[i] for i in nums)
+        assert_trees_equal(out, want if many else want[0])
+
+
+@pytest.mark.parametrize("argnums", ["x", 1.5, None, (0, "x")], ids=repr)
+def test_argnums_are_integers(argnums):
+    with pytest.raises(TypeError, match="^argnums is .*: use an integer, or a tuple of integers$"):
+        mg.grad(np.sum, argnums)
+
+
+def test_stop_gradient_passes_names_and_settings_through():
+    g = mg.grad(lambda x: mg.stop_gradient({"x": x, "name": "n", "sizes": [3, None]})["x"] * x)(2.0)
+    assert g == 2.0
+    assert mg.stop_gradient({"name": "n", "sizes": [3, None]}) == {"name": "n", "sizes": [3, None]}

@@ -4,7 +4,6 @@
 `xp`; only what is worth a kernel (convolution, pooling, batch norm, relu) is asked of the backend.
 """
 
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy
@@ -19,7 +18,7 @@ class Backend(NamedTuple):
     """An array library: its name, its namespace `xp`, and the kernels that serve its arrays."""
 
     name: str
-    xp: ModuleType
+    xp: Any
     kernels: Any
 
 
@@ -66,7 +65,7 @@ def to_device(x: Any, device: str) -> Any:
     raise ValueError(f"unknown device {device!r}: use 'cpu' or 'cuda'")
 
 
-def kernels_of(xp: ModuleType) -> Any:
+def kernels_of(xp: Any) -> Any:
     """The kernels behind a namespace: what `backend/cpu.py` is to NumPy."""
     return KERNELS[xp]
 
@@ -79,7 +78,10 @@ def mixed_backends(one: Backend, other: Backend) -> MixedBackendError:
 
 
 NUMPY = Backend("numpy", numpy, cpu)
-KERNELS: dict[ModuleType, Any] = {numpy: cpu}
+KERNELS: dict[Any, Any] = {numpy: cpu}
+
+# For arrays of a type that has dtypes of its own kind: NumPy's for each of them.
+DTYPES: dict[type, dict[Any, numpy.dtype]] = {}
 
 
 class _Home(dict):

@@ -4,9 +4,6 @@ CuPy 14 carries no cuDNN, so convolution is a sum of matrix products here. A mis
 is one line that says what to install.
 """
 
-from functools import partial
-from types import SimpleNamespace
-
 from . import KERNELS, Backend, generic
 
 try:
@@ -20,10 +17,5 @@ except ImportError:
 if not xp.cuda.is_available():
     raise RuntimeError("CuPy is installed, but no usable CUDA device was found: use device 'cpu'")
 
-NAMES = (
-    "conv2d conv2d_input conv2d_filter pool_index pool_gather pool_scatter window_sum window_spread "
-    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
-).split()
-
-KERNELS[xp] = SimpleNamespace(**{name: partial(getattr(generic, name), xp) for name in NAMES})
+KERNELS[xp] = generic.kernels_on(xp)
 BACKEND = Backend("cupy", xp, KERNELS[xp])

@@ -1,15 +1,27 @@
-"""Reference kernels on arrays: NHWC data, OHWI filters, any NumPy-like namespace `xp` as first argument.
+"""Reference kernels on arrays: NHWC data, OHWI filters, any array API namespace `xp` comes first.
 
 Written to be obviously right: each kernel is a sum over the taps of its window. The fast ones are tested
 against these.
 """
 
 from collections.abc import Iterator
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 Array = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+
+NAMES = (
+    "conv2d conv2d_input conv2d_filter pool_index pool_gather pool_scatter window_sum window_spread "
+    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
+).split()
+
+
+def kernels_on(xp: Any) -> SimpleNamespace:
+    """All kernels of this file on one namespace: the kernels of a library that has none of its own."""
+    return SimpleNamespace(**{name: partial(globals()[name], xp) for name in NAMES})
 
 
 # ---- convolution and its two transposes
@@ -20,14 +32,14 @@ def conv2d(
 ) -> Array:
     """Cross-correlation: x (N,H,W,C), w (O,kh,kw,C/groups) -> (N,OH,OW,O)."""
     if groups > 1:
-        pairs = zip(xp.split(x, groups, -1), xp.split(w, groups, 0), strict=True)
-        return xp.concatenate([conv2d(xp, a, b, stride, padding, dilation) for a, b in pairs], -1)
+        pairs = zip(_parts(x, groups, -1), _parts(w, groups, 0), strict=True)
+        return xp.concat([conv2d(xp, a, b, stride, padding, dilation) for a, b in pairs], axis=-1)
     hw = out_hw(x.shape[1:3], w.shape[1:3], stride, padding, dilation)
     padded, wide = _pad(xp, _widen(xp, x), padding), _widen(xp, w)
-    y = xp.zeros((x.shape[0], *hw, w.shape[0]), padded.dtype)
+    y = xp.zeros((x.shape[0], *hw, w.shape[0]), dtype=padded.dtype)
     for i, j, rows, cols in taps(w.shape[1:3], hw, stride, dilation):
-        y += xp.matmul(padded[:, rows, cols], wide[:, i, j].T)
-    return y.astype(x.dtype)
+        y += xp.matmul(padded[:, rows, cols, :], xp.matrix_transpose(wide[:, i, j, :]))
+    return xp.astype(y, x.dtype, copy=False)
 
 
 def conv2d_input(
@@ -42,13 +54,14 @@ def conv2d_input(
 ) -> Array:
     """Transpose of conv2d in x: ct (N,OH,OW,O) -> (N,H,W,C)."""
     if groups > 1:
-        pairs = zip(xp.split(ct, groups, -1), xp.split(w, groups, 0), strict=True)
-        return xp.concatenate([conv2d_input(xp, a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
+        pairs = zip(_parts(ct, groups, -1), _parts(w, groups, 0), strict=True)
+        dxs = [conv2d_input(xp, a, b, hw, stride, padding, dilation) for a, b in pairs]
+        return xp.concat(dxs, axis=-1)
     ct_wide, wide = _widen(xp, ct), _widen(xp, w)
-    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), w.shape[3]), ct_wide.dtype)
+    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), w.shape[3]), dtype=ct_wide.dtype)
     for i, j, rows, cols in taps(w.shape[1:3], ct.shape[1:3], stride, dilation):
-        dx[:, rows, cols] += xp.matmul(ct_wide, wide[:, i, j])
-    return _crop(dx, hw, padding).astype(ct.dtype, order="C")
+        dx[:, rows, cols, :] += xp.matmul(ct_wide, wide[:, i, j, :])
+    return _in_rows(xp, _crop(dx, hw, padding), ct.dtype)
 
 
 def conv2d_filter(
@@ -63,15 +76,14 @@ def conv2d_filter(
 ) -> Array:
     """Transpose of conv2d in w: x (N,H,W,C), ct (N,OH,OW,O) -> (O,kh,kw,C/groups)."""
     if groups > 1:
-        pairs = zip(xp.split(x, groups, -1), xp.split(ct, groups, -1), strict=True)
-        return xp.concatenate(
-            [conv2d_filter(xp, a, b, kernel, stride, padding, dilation) for a, b in pairs], 0
-        )
+        pairs = zip(_parts(x, groups, -1), _parts(ct, groups, -1), strict=True)
+        dws = [conv2d_filter(xp, a, b, kernel, stride, padding, dilation) for a, b in pairs]
+        return xp.concat(dws, axis=0)
     padded, ct_wide = _pad(xp, _widen(xp, x), padding), _widen(xp, ct)
-    dw = xp.zeros((ct.shape[3], *kernel, x.shape[3]), padded.dtype)
+    dw = xp.zeros((ct.shape[3], *kernel, x.shape[3]), dtype=padded.dtype)
     for i, j, rows, cols in taps(kernel, ct.shape[1:3], stride, dilation):
-        dw[:, i, j] = xp.tensordot(ct_wide, padded[:, rows, cols], axes=((0, 1, 2), (0, 1, 2)))
-    return dw.astype(x.dtype)
+        dw[:, i, j, :] = xp.tensordot(ct_wide, padded[:, rows, cols, :], axes=((0, 1, 2), (0, 1, 2)))
+    return xp.astype(dw, x.dtype, copy=False)
 
 
 # ---- pooling; padding must be smaller than the window
@@ -81,17 +93,17 @@ def pool_index(xp: Any, x: Array, size: Pair, stride: Pair, padding: Padding) ->
     """Offset i*kw+j of the first maximum of each window; a NaN is a maximum, padding never is."""
     hw = out_hw(x.shape[1:3], size, stride, padding)
     padded = _pad(xp, x, padding, -xp.inf)
-    inside = _pad(xp, xp.ones((1, *x.shape[1:]), bool), padding, False)
+    inside = _pad(xp, xp.ones((1, *x.shape[1:]), dtype=xp.bool), padding, False)
     cells = list(taps(size, hw, stride))
-    best = xp.full((x.shape[0], *hw, x.shape[3]), -xp.inf, x.dtype)
+    best = xp.full((x.shape[0], *hw, x.shape[3]), -xp.inf, dtype=x.dtype)
     for _, _, rows, cols in cells:
-        best = xp.maximum(best, padded[:, rows, cols])  # keeps NaN
-    index = xp.zeros(best.shape, "uint8" if len(cells) <= 256 else "int32")
-    searching = xp.ones(best.shape, bool)
+        best = xp.maximum(best, padded[:, rows, cols, :])  # keeps NaN
+    index = xp.zeros(best.shape, dtype=xp.uint8 if len(cells) <= 256 else xp.int32)
+    searching = xp.ones(best.shape, dtype=xp.bool)
     for k, (_, _, rows, cols) in enumerate(cells):
-        cell = xp.ascontiguousarray(padded[:, rows, cols])
-        hit = searching & inside[:, rows, cols] & ((cell == best) | xp.isnan(cell))
-        index += hit * index.dtype.type(k)
+        cell = xp.ascontiguousarray(padded[:, rows, cols, :])
+        hit = searching & inside[:, rows, cols, :] & ((cell == best) | xp.isnan(cell))
+        index += xp.astype(hit, index.dtype) * k
         searching &= ~hit
     return index
 
@@ -102,7 +114,7 @@ def pool_gather(xp: Any, x: Array, index: Array, size: Pair, stride: Pair, paddi
     row = (xp.arange(oh) * stride[0] - padding[0][0])[:, None, None] + index // size[1]
     col = (xp.arange(ow) * stride[1] - padding[1][0])[:, None] + index % size[1]
     image = xp.arange(n)[:, None, None, None]
-    return xp.take(x.reshape(-1), ((image * h + row) * w + col) * c + xp.arange(c))
+    return xp.take(xp.reshape(x, (-1,)), ((image * h + row) * w + col) * c + xp.arange(c))
 
 
 def pool_scatter(
@@ -110,29 +122,29 @@ def pool_scatter(
 ) -> Array:
     """Transpose of pool_gather: (N,OH,OW,C) -> (N,H,W,C)."""
     wide = _widen(xp, ct)
-    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), ct.shape[3]), wide.dtype)
+    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), ct.shape[3]), dtype=wide.dtype)
     for i, j, rows, cols in taps(size, ct.shape[1:3], stride):
-        dx[:, rows, cols] += xp.where(index == i * size[1] + j, wide, 0)
-    return _crop(dx, hw, padding).astype(ct.dtype, order="C")
+        dx[:, rows, cols, :] += xp.where(index == i * size[1] + j, wide, 0)
+    return _in_rows(xp, _crop(dx, hw, padding), ct.dtype)
 
 
 def window_sum(xp: Any, x: Array, size: Pair, stride: Pair, padding: Padding) -> Array:
     """Sum over each window, padding counting as zero: (N,H,W,C) -> (N,OH,OW,C)."""
     hw = out_hw(x.shape[1:3], size, stride, padding)
     padded = _pad(xp, _widen(xp, x), padding)
-    y = xp.zeros((x.shape[0], *hw, x.shape[3]), padded.dtype)
+    y = xp.zeros((x.shape[0], *hw, x.shape[3]), dtype=padded.dtype)
     for _, _, rows, cols in taps(size, hw, stride):
-        y += padded[:, rows, cols]
-    return y.astype(x.dtype)
+        y += padded[:, rows, cols, :]
+    return xp.astype(y, x.dtype, copy=False)
 
 
 def window_spread(xp: Any, ct: Array, hw: Pair, size: Pair, stride: Pair, padding: Padding) -> Array:
     """Transpose of window_sum: (N,OH,OW,C) -> (N,H,W,C)."""
     wide = _widen(xp, ct)
-    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), ct.shape[3]), wide.dtype)
+    dx = xp.zeros((ct.shape[0], *_padded_hw(hw, padding), ct.shape[3]), dtype=wide.dtype)
     for _, _, rows, cols in taps(size, ct.shape[1:3], stride):
-        dx[:, rows, cols] += wide
-    return _crop(dx, hw, padding).astype(ct.dtype, order="C")
+        dx[:, rows, cols, :] += wide
+    return _in_rows(xp, _crop(dx, hw, padding), ct.dtype)
 
 
 # ---- batch normalisation over all axes but the last
@@ -145,7 +157,7 @@ def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, eps: float) -> tupl
     rstd = (_mean(xp, deviation * deviation) + eps) ** -0.5
     xhat = deviation * rstd
     y = xhat * gamma + beta
-    return tuple(a.astype(x.dtype, order="C") for a in (y, xhat, mean, rstd))
+    return tuple(_in_rows(xp, a, x.dtype) for a in (y, xhat, mean, rstd))
 
 
 def batch_norm_tangent(
@@ -158,14 +170,14 @@ def batch_norm_tangent(
     gamma: Array,
 ) -> Array:
     """Change of y for changes of x, gamma and beta; None is zero."""
-    dy = xp.zeros(xhat.shape, xhat.dtype)
+    dy = xp.zeros(xhat.shape, dtype=xhat.dtype)
     if dx is not None:
         dy = dy + gamma * rstd * (dx - _mean(xp, dx) - xhat * _mean(xp, _widen(xp, xhat) * dx))
     if dgamma is not None:
         dy = dy + dgamma * xhat
     if dbeta is not None:
         dy = dy + dbeta
-    return dy.astype(xhat.dtype, order="C")
+    return _in_rows(xp, dy, xhat.dtype)
 
 
 def batch_norm_transpose(
@@ -174,9 +186,9 @@ def batch_norm_transpose(
     """(dx, dgamma, dbeta) for the cotangent of y."""
     dx = batch_norm_tangent(xp, ct, None, None, xhat, rstd, gamma)  # self-adjoint in x
     axes = tuple(range(ct.ndim - 1))
-    dgamma = xp.sum(_widen(xp, xhat) * ct, axis=axes, dtype="float64")
-    dbeta = xp.sum(ct, axis=axes, dtype="float64")
-    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype)
+    dgamma = xp.sum(_widen(xp, xhat) * ct, axis=axes, dtype=xp.float64)
+    dbeta = xp.sum(ct, axis=axes, dtype=xp.float64)
+    return dx, xp.astype(dgamma, ct.dtype), xp.astype(dbeta, ct.dtype)
 
 
 # ---- rectifier
@@ -189,7 +201,7 @@ def relu(xp: Any, x: Array) -> Array:
 
 def relu_mask(xp: Any, t: Array, y: Array) -> Array:
     """t where y > 0, else 0: tangent and transpose of relu."""
-    return xp.ascontiguousarray(xp.where(y > 0, t, xp.zeros((), t.dtype)))
+    return xp.ascontiguousarray(xp.where(y > 0, t, 0))
 
 
 # ---- helpers
@@ -221,20 +233,35 @@ def _padded_hw(hw: Pair, padding: Padding) -> Pair:
 
 
 def _pad(xp: Any, x: Array, padding: Padding, value: float = 0) -> Array:
-    return xp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)
+    (n, h, w, c), (top, left) = x.shape, (padding[0][0], padding[1][0])
+    padded = xp.full((n, *_padded_hw((h, w), padding), c), value, dtype=x.dtype)
+    padded[:, top : top + h, left : left + w, :] = x
+    return padded
 
 
 def _crop(x: Array, hw: Pair, padding: Padding) -> Array:
     (top, _), (left, _) = padding
-    return x[:, top : top + hw[0], left : left + hw[1]]
+    return x[:, top : top + hw[0], left : left + hw[1], :]
+
+
+def _parts(x: Array, groups: int, axis: int) -> list[Array]:
+    """`x` in equal parts along its first or last axis."""
+    n = x.shape[axis] // groups
+    cuts = [slice(k * n, (k + 1) * n) for k in range(groups)]
+    return [x[cut, ...] if axis == 0 else x[..., cut] for cut in cuts]
+
+
+def _in_rows(xp: Any, x: Array, dtype: Any) -> Array:
+    """`x` in `dtype`, its elements one after the other in memory."""
+    return xp.ascontiguousarray(xp.astype(x, dtype, copy=False))
 
 
 def _widen(xp: Any, x: Array) -> Array:
     """Half precision adds up in single."""
-    return x.astype(xp.promote_types(x.dtype, "float32"), copy=False)
+    return xp.astype(x, xp.result_type(x.dtype, xp.float32), copy=False)
 
 
 def _mean(xp: Any, x: Array) -> Array:
     """Per-channel mean, added up in double; of nothing, zero."""
-    total = xp.sum(x, axis=tuple(range(x.ndim - 1)), dtype="float64")
+    total = xp.sum(x, axis=tuple(range(x.ndim - 1)), dtype=xp.float64)
     return total * (x.shape[-1] / max(x.size, 1))

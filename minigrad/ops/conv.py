@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import kernels_of
 from ..core import Primitive, aval_str, shape_of
 from ..rules import deflinear, promote
+from .many import fold_first, front_to_last, last_to_front, one_by_one, split_first
 
 __all__ = ["conv2d", "conv2d_filter", "conv2d_input"]
 
@@ -134,6 +135,43 @@ deflinear(
 _conv2d.flops = lambda args, outs, params: _flops(outs[0], shape_of(args[1]))
 _conv2d_input.flops = lambda args, outs, params: _flops(shape_of(args[0]), shape_of(args[1]))
 _conv2d_filter.flops = lambda args, outs, params: _flops(shape_of(args[1]), outs[0])
+
+
+# ----- Many at once: k batches of images are one batch, k sets of filters (or of channels) are one set -----
+
+
+def _conv2d_batch(args: Any, params: dict, batched: tuple[int, ...]) -> Any:
+    x, w = args
+    if batched == (0,):
+        return split_first(_conv2d(fold_first(x), w, **params), shape_of(x)[0])
+    if batched == (1,) and params["groups"] == 1:
+        return last_to_front(_conv2d(x, fold_first(w), **params), shape_of(w)[0])
+    return one_by_one(_conv2d, args, params, batched)
+
+
+def _conv2d_input_batch(args: Any, params: dict, batched: tuple[int, ...]) -> Any:
+    ct, w = args
+    if batched == (0,):
+        return split_first(_conv2d_input(fold_first(ct), w, **params), shape_of(ct)[0])
+    if batched == (1,) and params["groups"] == 1:
+        return last_to_front(_conv2d_input(ct, front_to_last(w), **params), shape_of(w)[0])
+    return one_by_one(_conv2d_input, args, params, batched)
+
+
+def _conv2d_filter_batch(args: Any, params: dict, batched: tuple[int, ...]) -> Any:
+    x, ct = args
+    if batched == (1,) and params["groups"] == 1:
+        return split_first(_conv2d_filter(x, front_to_last(ct), **params), shape_of(ct)[0])
+    if batched == (0,) and params["groups"] == 1:
+        return last_to_front(_conv2d_filter(front_to_last(x), ct, **params), shape_of(x)[0])
+    return one_by_one(_conv2d_filter, args, params, batched)
+
+
+_conv2d.batch, _conv2d_input.batch, _conv2d_filter.batch = (
+    _conv2d_batch,
+    _conv2d_input_batch,
+    _conv2d_filter_batch,
+)
 
 
 def _flops(y: tuple[int, ...], w: tuple[int, ...]) -> int:

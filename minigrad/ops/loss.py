@@ -5,8 +5,7 @@ Losses over a batch, with value, gradient and Hessian map in closed form, are ob
 
 from typing import Any
 
-from ..backend import backend_of
-from ..core import aval_str, dtype_of, shape_of
+from ..core import aval_str, dtype_of, namespace_of, shape_of, size_of
 from .index import getitem
 from .reduce import log_softmax
 
@@ -22,7 +21,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     array([0.69314718])
     """
     check_labels(logits, labels)
-    rows = backend_of(labels).xp.arange(shape_of(labels)[0])
+    rows = namespace_of(labels).arange(shape_of(labels)[0])
     return -getitem(log_softmax(logits, -1), (rows, labels))
 
 
@@ -38,8 +37,12 @@ def check_labels(logits: Any, labels: Any) -> None:
         raise TypeError(
             f"softmax_cross_entropy: labels are {aval_str(labels)}, but must be integers: use .astype(int)"
         )
-    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) < shape[1]):
+    if not size_of(labels):
+        return
+    xp = namespace_of(labels)
+    low, high = int(xp.min(labels)), int(xp.max(labels))
+    if low < 0 or high >= shape[1]:
         raise ValueError(
-            f"softmax_cross_entropy: labels reach from {labels.min()} to {labels.max()}, "
+            f"softmax_cross_entropy: labels reach from {low} to {high}, "
             f"but logits {aval_str(logits)} have classes 0 to {shape[1] - 1}"
         )

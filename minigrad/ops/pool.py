@@ -11,6 +11,7 @@ from ..backend import kernels_of
 from ..core import Primitive, aval_str, shape_of, size_of
 from ..rules import deflinear, defzero
 from .conv import Padding, Pair, pads, pair, window_count
+from .many import fold_first, split_first
 
 __all__ = ["avg_pool2d", "max_pool2d"]
 
@@ -90,6 +91,12 @@ deflinear(
     lambda ct, hw, **g: (shape_of(ct)[0], *hw, shape_of(ct)[3]),
     lambda ct, c, hw, **g: _window_sum(ct, **g),
 )
+
+
+for _prim in (_window_sum, _window_spread):  # k batches of images are one batch
+    _prim.batch = lambda args, params, batched, prim=_prim: split_first(
+        prim(fold_first(args[0]), **params), shape_of(args[0])[0]
+    )
 
 
 def _window_flops(windows: tuple[int, ...], params: dict) -> int:

@@ -1,6 +1,7 @@
-"""Products: matmul, einsum and what they give (dot, tensordot, outer).
+"""Products: matmul, einsum, cross, and what they give (dot, inner, outer, tensordot, kron, ...).
 
-All are linear in each factor, so their derivatives are products again.
+All are linear in each factor, so their derivatives are products again. `vdot`, `vecdot` and `vecmat` take the
+complex conjugate of their first argument.
 """
 
 import math
@@ -10,12 +11,30 @@ from typing import Any
 
 import numpy as np
 
+from ..batch import aligned
 from ..core import Primitive, dtype_of, namespace_of, shape_of
-from ..rules import deflinear
+from ..rules import broadcast_shape, deflinear, elementwise_flops
+from .complex import conjugate
+from .many import fold_first, front_to_last, last_to_front, split_first
 from .reduce import axes_of
-from .shape import expand_dims, reshape, squeeze, swapaxes, transpose
+from .shape import as_array, expand_dims, moveaxis, ravel_array, reshape, squeeze, swapaxes, transpose
 
-__all__ = ["dot", "einsum", "matmul", "outer", "tensordot"]
+__all__ = [
+    "cross",
+    "dot",
+    "einsum",
+    "inner",
+    "kron",
+    "matmul",
+    "matvec",
+    "outer",
+    "tensordot",
+    "vdot",
+    "vecdot",
+    "vecmat",
+]
+
+# ----- Of matrices and vectors -----
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -50,6 +69,20 @@ deflinear(
     lambda ct, a, b: _matmul(ct, swapaxes(b, -1, -2)),
     lambda ct, a, b: _matmul(swapaxes(a, -1, -2), ct),
 )
+
+
+def _matmul_batch(args: Sequence[Any], params: dict, batched: tuple[int, ...]) -> Any:
+    a, b = args
+    if (
+        batched == (0,) and len(shape_of(a)) == 3 and len(shape_of(b)) == 2
+    ):  # k matrices are one with more rows
+        return split_first(_matmul(fold_first(a), b), shape_of(a)[0])
+    if batched == (1,) and len(shape_of(a)) == 2 and len(shape_of(b)) == 3:  # ... or with more columns
+        return last_to_front(_matmul(a, front_to_last(b)), shape_of(b)[0])
+    return _matmul(*aligned(args, batched))
+
+
+_matmul.batch = _matmul_batch
 _matmul.flops = lambda args, outs, params: 2 * shape_of(args[0])[-1] * math.prod(outs[0])
 
 
@@ -63,6 +96,101 @@ def dot(a: Any, b: Any) -> Any:
     if na == 0 or nb == 0:
         return a * b
     return matmul(a, b) if na <= 2 and nb <= 2 else tensordot(a, b, ((na - 1,), (max(nb - 2, 0),)))
+
+
+def matvec(x1: Any, x2: Any) -> Any:
+    """Matrices times vectors over the last axes, (..., m, n) and (..., n) to (..., m), broadcast before them.
+
+    >>> matvec(np.ones((5, 2, 3)), np.ones(3)).shape
+    (5, 2)
+    """
+    _check_core("matvec", x1, x2, 2, 1)
+    return squeeze(_matmul(as_array(x1), expand_dims(x2, -1)), -1)
+
+
+def vecmat(x1: Any, x2: Any) -> Any:
+    """Vectors times matrices over the last axes, (..., m) and (..., m, n) to (..., n), broadcast before them.
+
+    >>> vecmat(np.ones(3), np.ones((5, 3, 2))).shape
+    (5, 2)
+    """
+    _check_core("vecmat", x1, x2, 1, 2)
+    return squeeze(_matmul(expand_dims(conjugate(x1), -2), as_array(x2)), -2)
+
+
+def vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
+    """Inner products of the vectors along `axis`, broadcast over the other axes.
+
+    >>> vecdot(np.ones((5, 3)), np.ones(3))
+    array([3., 3., 3., 3., 3.])
+    """
+    if axis != -1:
+        x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    _check_core("vecdot", x1, x2, 1, 1)
+    return einsum("...i,...i->...", conjugate(x1), x2)
+
+
+def _check_core(name: str, a: Any, b: Any, na: int, nb: int) -> None:
+    """Do the last `na` axes of `a` and the last `nb` of `b` fit together, as matrix or vector each?"""
+    sa, sb = shape_of(a), shape_of(b)
+    if len(sa) < na or len(sb) < nb or sa[-1] != sb[-nb]:
+        raise ValueError(f"{name}: shapes {sa} and {sb} do not match in the axes that are summed over")
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Sum of products over the last axes of both; a product where one is a number.
+
+    >>> inner(np.ones((2, 3)), np.ones((4, 3))).shape
+    (2, 4)
+    """
+    if not shape_of(a) or not shape_of(b):
+        return as_array(a) * b
+    _check_core("inner", a, b, 1, 1)
+    return tensordot(a, b, (-1, -1))
+
+
+def vdot(a: Any, b: Any) -> Any:
+    """Inner product of two arrays of one size, taken as vectors.
+
+    >>> float(vdot(np.ones((2, 3)), np.ones(6)))
+    6.0
+    """
+    a, b = ravel_array(conjugate(a)), ravel_array(b)
+    _check_core("vdot", a, b, 1, 1)
+    return matmul(a, b)
+
+
+def kron(a: Any, b: Any) -> Any:
+    """Kronecker product: each element of `a` times the whole of `b`, in blocks.
+
+    >>> kron(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    array([1., 1., 2., 2.])
+    """
+    ndim = max(len(shape_of(a)), len(shape_of(b)))
+    sa, sb = [(1,) * (ndim - len(shape_of(x))) + shape_of(x) for x in (a, b)]
+    left = reshape(a, [n for length in sa for n in (length, 1)])
+    right = reshape(b, [n for length in sb for n in (1, length)])
+    return reshape(left * right, [m * n for m, n in zip(sa, sb, strict=True)])
+
+
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """Vector products a x b in three dimensions; the vectors stand along `axis`, or one axis for each array.
+
+    >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
+    array([0., 0., 1.])
+    """
+    axisa, axisb, axisc = (axisa, axisb, axisc) if axis is None else (axis, axis, axis)
+    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    m, n = shape_of(a)[-1], shape_of(b)[-1]
+    if m != 3 or n != 3:
+        raise ValueError(f"cross: vectors of length {m} and {n} were given: both must have three components")
+    return moveaxis(_cross(a, b), -1, axisc)
+
+
+_cross = Primitive("cross", lambda xp, a, b: xp.linalg.cross(a, b), doc="vector products over the last axis")
+# a · (b x c) stays the same when its vectors change places in a circle.
+deflinear(_cross, broadcast_shape, lambda ct, a, b: _cross(b, ct), lambda ct, a, b: _cross(ct, a))
+_cross.flops = elementwise_flops(3)
 
 
 def outer(a: Any, b: Any) -> Any:
@@ -93,23 +221,45 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return reshape(_matmul(left, right), [sa[i] for i in ra] + [sb[i] for i in rb])
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein summation, any form NumPy takes as a string: repeated letters, ellipsis, implicit output.
+# ----- Over any indices -----
+
+
+def einsum(*operands: Any, optimize: Any = True) -> Any:
+    """Einstein summation, any form NumPy takes: repeated letters, ellipsis, implicit output, lists of axes.
+
+    The order of contraction is always optimized, here and in the derivatives, whatever `optimize` says.
 
     >>> einsum("ij,j->i", np.ones((2, 3)), np.ones(3))
     array([3., 3.])
+    >>> einsum(np.ones((2, 3)), [0, 1], np.ones(3), [1], [0])
+    array([3., 3.])
     """
-    ins, out = _explicit(subscripts, [len(shape_of(x)) for x in operands])
-    sizes: dict[str, int] = {}
-    for term, x in zip(ins, operands, strict=True):
+    if isinstance(operands[0], str):
+        subscripts, *factors = operands
+    else:
+        subscripts, factors = _lists_of_axes(operands)
+    factors = [as_array(x) for x in factors]
+    ins, out = _explicit(subscripts, [len(shape_of(x)) for x in factors])
+    sizes = _sizes(factors, ins)
+    for term, x in zip(ins, factors, strict=True):
         for letter, n in zip(term, shape_of(x), strict=True):
-            if sizes.setdefault(letter, n) != n:
-                if 1 not in (n, sizes[letter]):
-                    raise ValueError(
-                        f"einsum {subscripts!r}: index {letter!r} has length {sizes[letter]} and {n}"
-                    )
-                sizes[letter] = max(n, sizes[letter])
-    return _einsum(*operands, ins=tuple(ins), out=out)
+            if n not in (1, sizes[letter]):
+                raise ValueError(
+                    f"einsum {subscripts!r}: index {letter!r} has length {sizes[letter]} and {n}"
+                )
+    return _einsum(*factors, ins=tuple(ins), out=out)
+
+
+def _lists_of_axes(operands: Sequence[Any]) -> tuple[str, list[Any]]:
+    """einsum's form x, [0, 1], y, [1, 2], [0, 2] as subscripts and factors."""
+    letters = "".join(sorted(ascii_letters))  # an implicit output is in this order
+
+    def term(axes: Sequence[Any]) -> str:
+        return "".join("..." if i is Ellipsis else letters[i] for i in axes)
+
+    n = len(operands) // 2
+    subscripts = ",".join(term(axes) for axes in operands[1 : 2 * n : 2])
+    return subscripts + ("->" + term(operands[-1]) if len(operands) % 2 else ""), list(operands[: 2 * n : 2])
 
 
 def _impl_einsum(xp: Any, *operands: Any, ins: tuple[str, ...], out: str) -> Any:
@@ -139,7 +289,7 @@ def _einsum_transpose(ct: Any, args: Sequence[Any], params: dict, linear: tuple[
             letter = twin
         elif not any(letter in t and _length(t, x, letter) == n for t, x in zip(terms, factors, strict=True)):
             terms.append(letter)
-            factors.append(xp.ones(n, dtype))
+            factors.append(xp.ones((n,), dtype=dtype))
         target += letter
     return [einsum(f"{','.join(terms)}->{target}", *factors)]
 
@@ -168,7 +318,14 @@ def _einsum_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -
     return ans, total
 
 
+def _einsum_batch(args: Sequence[Any], params: dict, batched: Sequence[int]) -> Any:
+    ins, out = params["ins"], params["out"]
+    k = next(c for c in ascii_letters if c not in "".join(ins))
+    return _einsum(*args, ins=tuple([k + t if i in batched else t for i, t in enumerate(ins)]), out=k + out)
+
+
 _einsum = Primitive("einsum", _impl_einsum, doc="Einstein summation")
+_einsum.batch = _einsum_batch
 _einsum.linear = frozenset((i,) for i in range(len(ascii_letters)))
 _einsum.shape, _einsum.transpose, _einsum.jvp, _einsum.flops = (
     _einsum_shape,
@@ -182,7 +339,7 @@ def _sizes(args: Sequence[Any], ins: Sequence[str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for term, x in zip(ins, args, strict=True):
         for letter, n in zip(term, shape_of(x), strict=True):
-            sizes[letter] = max(n, sizes.get(letter, 0)) if n else 0
+            sizes[letter] = n if sizes.get(letter, 1) == 1 else sizes[letter]
     return sizes
 
 
@@ -199,6 +356,8 @@ def _explicit(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
         if width < 0 or (width and "..." not in t):
             raise ValueError(f"einsum {subscripts!r}: {t!r} does not fit an array of {n} axes")
     dots = spare[: max(widths)] if any("..." in t for t in terms) else []
+    if dots and arrow and "..." not in right:
+        raise ValueError(f"einsum {subscripts!r}: the operands have axes under '...', the output must, too")
     ins = [t.replace("...", "".join(dots[len(dots) - w :])) for t, w in zip(terms, widths, strict=True)]
     if arrow:
         return ins, right.replace("...", "".join(dots))

@@ -1,30 +1,43 @@
-"""Reductions: sum, mean, variance, extrema, and the exponential family (logsumexp, softmax, log_softmax).
+"""Reductions: sum, mean, variance, extrema, their NaN-blind namesakes, and the exponential family.
 
-`axis` is None, an int or a tuple, as in NumPy. max and min split ties evenly; argmax and argmin take the
-first.
+`axis` is None, an int or a tuple, and `where` a mask that broadcasts to `x`, as in NumPy. max and min split
+ties evenly; argmax and argmin take the first. The nan-functions have derivative exactly zero at a NaN.
 """
 
+import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core import Primitive, dtype_of, shape_of
 from ..rules import astype, broadcast_to, defjvp, deflinear, defzero, elementwise_flops, input_flops
-from .elementwise import equal, exp, sqrt, square
-from .shape import reshape
+from .complex import squared_modulus
+from .elementwise import equal, exp, greater, isnan, logical_and, logical_not, maximum, minimum, sqrt
+from .elementwise import where as pick
+from .shape import as_array, ravel_array, reshape
 
 __all__ = [
     "all",
     "any",
     "argmax",
     "argmin",
+    "count_nonzero",
     "log_softmax",
     "logsumexp",
     "max",
     "mean",
     "min",
+    "nanargmax",
+    "nanargmin",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanstd",
+    "nansum",
+    "nanvar",
+    "ptp",
     "softmax",
     "std",
     "sum",
@@ -34,14 +47,23 @@ __all__ = [
 Axis = int | Sequence[int] | None
 
 
-def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Any:
-    """Sum over `axis`.
+def sum(
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    *,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
+    """Sum over `axis`, of the elements where `where` holds, plus `initial`.
 
     >>> float(sum([1.0, 2.0]))
     3.0
     """
-    x = x if dtype is None else astype(x, dtype=np.dtype(dtype))
-    return _sum(x, axis=axes_of(x, axis), keepdims=keepdims)
+    x = only(cast(x, dtype), where, 0)
+    total = _sum(x, axis=axes_of(x, axis), keepdims=keepdims)
+    return total if initial is None else total + initial
 
 
 _sum = Primitive(
@@ -50,58 +72,112 @@ _sum = Primitive(
 deflinear(
     _sum,
     lambda x, axis, keepdims: reduced_shape(shape_of(x), axis, keepdims),
-    lambda ct, x, axis, keepdims: broadcast_to(_keep(ct, shape_of(x), axis), shape=shape_of(x)),
+    lambda ct, x, axis, keepdims: broadcast_to(keep(ct, shape_of(x), axis), shape=shape_of(x)),
+)
+_sum.batch = lambda args, params, batched: _sum(
+    args[0], axis=tuple(i + 1 for i in params["axis"]), keepdims=params["keepdims"]
 )
 _sum.flops = input_flops
 
 
-def mean(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Any:
-    """Mean over `axis`.
+def mean(x: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Any = True) -> Any:
+    """Mean over `axis`, of the elements where `where` holds: NaN, with derivative zero, if it holds nowhere.
 
     >>> float(mean([1.0, 2.0]))
     1.5
     """
-    return sum(x, axis, keepdims, dtype) / _count(x, axis)
+    total = sum(x, axis, dtype, keepdims=keepdims, where=where)
+    return total / count(x, axis) if where is True else _over(total, _holds(x, axis, keepdims, where))
 
 
-def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """Variance over `axis`, of squared deviations divided by n - `ddof`.
+def var(
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    keepdims: bool = False,
+    where: Any = True,
+    mean: Any = None,
+    correction: float | None = None,
+) -> Any:
+    """Variance over `axis`, of squared deviations divided by n - `ddof` (`correction` is another name).
+
+    `mean`, where it is known already, has the shape that keepdims=True gives it.
 
     >>> float(var([1.0, 3.0]))
     1.0
     """
-    return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / (_count(x, axis) - ddof)
+    if correction is not None:
+        if ddof != 0:
+            raise ValueError("var: ddof and correction are two names of one thing: give one of them")
+        ddof = correction
+    x = cast(x, dtype)
+    centre = _mean(x, axis, keepdims=True, where=where) if mean is None else mean
+    total = sum(squared_modulus(only(x, where, 0) - centre), axis, keepdims=keepdims, where=where)
+    if where is True:
+        return total / builtins.max(count(x, axis) - ddof, 0)
+    return _over(total, _holds(x, axis, keepdims, where) - ddof)
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """Standard deviation over `axis`; its derivative is infinite where the deviation is zero.
+_mean = mean
+
+
+def std(x: Any, axis: Axis = None, dtype: Any = None, **how: Any) -> Any:
+    """Standard deviation over `axis`, with the arguments of `var`; its derivative is infinite at zero.
 
     >>> float(std([1.0, 3.0]))
     1.0
     """
-    return sqrt(var(x, axis, keepdims, ddof))
+    return sqrt(var(x, axis, dtype, **how))
 
 
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Maximum over `axis`; equal maxima share the derivative evenly.
+def max(x: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+    """Maximum over `axis`, of `initial` and the elements where `where` holds; equals share the derivative.
+
+    Raises ValueError for a `where` without `initial`.
 
     >>> float(max([1.0, 3.0]))
     3.0
     """
-    return _max(x, axis=axes_of(x, axis), keepdims=keepdims)
+    return _extremum(_max, maximum, x, axis, keepdims, initial, where)
 
 
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Minimum over `axis`; equal minima share the derivative evenly.
+def min(x: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None, where: Any = True) -> Any:
+    """Minimum over `axis`, of `initial` and the elements where `where` holds; equals share the derivative.
+
+    Raises ValueError for a `where` without `initial`.
 
     >>> float(min([1.0, 3.0]))
     1.0
     """
-    return _min(x, axis=axes_of(x, axis), keepdims=keepdims)
+    return _extremum(_min, minimum, x, axis, keepdims, initial, where)
+
+
+def _extremum(
+    prim: Primitive, of_two: Callable, x: Any, axis: Axis, keepdims: bool, initial: Any, where: Any
+) -> Any:
+    axes = axes_of(x, axis)
+    if initial is None:
+        if where is not True:
+            raise ValueError(f"{prim.name}: where= needs initial=, the result where it holds nowhere")
+        return prim(x, axis=axes, keepdims=keepdims)
+    if count(x, axis) == 0:
+        return broadcast_to(cast(initial, dtype_of(x)), shape=reduced_shape(shape_of(x), axes, keepdims))
+    return of_two(prim(only(x, where, initial), axis=axes, keepdims=keepdims), initial)
+
+
+def ptp(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """Peak to peak: maximum minus minimum over `axis`.
+
+    >>> float(ptp([1.0, 3.0, 2.0]))
+    2.0
+    """
+    return max(x, axis, keepdims=keepdims) - min(x, axis, keepdims=keepdims)
 
 
 def _extremum_jvp(t: Any, ans: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    ties = astype(equal(x, _keep(ans, shape_of(x), axis)), dtype=dtype_of(x))
+    ties = astype(equal(x, keep(ans, shape_of(x), axis)), dtype=dtype_of(x))
     return _sum(t * (ties / _sum(ties, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
 
 
@@ -130,16 +206,16 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _impl_logsumexp(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     top = xp.max(x, axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, 0).astype(top.dtype)  # all -inf: log 0 = -inf, and not NaN
-    out = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
-    return out if keepdims else out.reshape(reduced_shape(out.shape, axis, False))[()]
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))  # all -inf: log 0 = -inf, and not NaN
+    total = xp.sum(xp.exp(x - top), axis=axis, keepdims=keepdims)
+    return xp.log(total) + xp.reshape(top, total.shape)
 
 
 _logsumexp = Primitive("logsumexp", _impl_logsumexp, doc="log of the sum of exponentials over axes")
 defjvp(
     _logsumexp,
     lambda t, ans, x, axis, keepdims: _sum(
-        t * exp(x - _keep(ans, shape_of(x), axis)), axis=axis, keepdims=keepdims
+        t * exp(x - keep(ans, shape_of(x), axis)), axis=axis, keepdims=keepdims
     ),
 )
 _logsumexp.flops = lambda args, outs, params: 13 * input_flops(args, outs, params)
@@ -180,10 +256,112 @@ defjvp(_log_softmax, lambda t, ans, x, axis: t - _sum(exp(ans) * t, axis=axis, k
 _log_softmax.flops = elementwise_flops(14)
 
 
+# ----- Without the NaNs -----
+
+
+def nansum(
+    x: Any,
+    axis: Axis = None,
+    dtype: Any = None,
+    *,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = True,
+) -> Any:
+    """Sum over `axis` of what is not NaN.
+
+    >>> float(nansum([1.0, np.nan]))
+    1.0
+    """
+    return sum(x, axis, dtype, keepdims=keepdims, initial=initial, where=valid(x, where))
+
+
+def nanmean(
+    x: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Any = True
+) -> Any:
+    """Mean over `axis` of what is not NaN; NaN, with derivative zero, where there is nothing else.
+
+    >>> float(nanmean([1.0, np.nan]))
+    1.0
+    """
+    return mean(x, axis, dtype, keepdims=keepdims, where=valid(x, where))
+
+
+def nanvar(x: Any, axis: Axis = None, dtype: Any = None, *, where: Any = True, **how: Any) -> Any:
+    """Variance over `axis` of what is not NaN, with the arguments of `var`; NaN if that is `ddof` or fewer.
+
+    >>> float(nanvar([1.0, 3.0, np.nan]))
+    1.0
+    """
+    return var(x, axis, dtype, where=valid(x, where), **how)
+
+
+def nanstd(x: Any, axis: Axis = None, dtype: Any = None, **how: Any) -> Any:
+    """Standard deviation over `axis` of what is not NaN, with the arguments of `var`.
+
+    >>> float(nanstd([1.0, 3.0, np.nan]))
+    1.0
+    """
+    return sqrt(nanvar(x, axis, dtype, **how))
+
+
+def nanmax(
+    x: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
+    """Maximum over `axis` of what is not NaN; NaN, with derivative zero, where there is nothing else.
+
+    >>> float(nanmax([1.0, np.nan]))
+    1.0
+    """
+    top = max(pick(isnan(x), -math.inf, x), axis, keepdims=keepdims, initial=initial, where=where)
+    return top if initial is not None else pick(all(isnan(x), axis, keepdims=keepdims), math.nan, top)
+
+
+def nanmin(
+    x: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
+) -> Any:
+    """Minimum over `axis` of what is not NaN; NaN, with derivative zero, where there is nothing else.
+
+    >>> float(nanmin([1.0, np.nan]))
+    1.0
+    """
+    low = min(pick(isnan(x), math.inf, x), axis, keepdims=keepdims, initial=initial, where=where)
+    return low if initial is not None else pick(all(isnan(x), axis, keepdims=keepdims), math.nan, low)
+
+
+def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """Index of the (first) maximum of what is not NaN; raises ValueError where there is nothing else.
+
+    >>> int(nanargmax([np.nan, 3.0]))
+    1
+    """
+    return argmax(_some("nanargmax", x, axis, -math.inf), axis, keepdims=keepdims)
+
+
+def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """Index of the (first) minimum of what is not NaN; raises ValueError where there is nothing else.
+
+    >>> int(nanargmin([np.nan, 3.0]))
+    1
+    """
+    return argmin(_some("nanargmin", x, axis, math.inf), axis, keepdims=keepdims)
+
+
+def _some(name: str, x: Any, axis: int | None, other: float) -> Any:
+    if any(all(isnan(x), axis)):
+        raise ValueError(f"{name}: a slice has nothing but NaN")
+    return pick(isnan(x), other, x)
+
+
+def valid(x: Any, where: Any = True) -> Any:
+    """Where `x` is not NaN and `where` holds."""
+    return logical_not(isnan(x)) if where is True else logical_and(logical_not(isnan(x)), where)
+
+
 # ----- Constants almost everywhere -----
 
 
-def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
     """Index of the (first) maximum.
 
     >>> int(argmax([1.0, 3.0]))
@@ -192,13 +370,46 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return _argmax(x, axis=axis, keepdims=keepdims)
 
 
-def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
     """Index of the (first) minimum.
 
     >>> int(argmin([1.0, 3.0]))
     0
     """
     return _argmin(x, axis=axis, keepdims=keepdims)
+
+
+def any(x: Any, axis: Axis = None, *, keepdims: bool = False, where: Any = True) -> Any:
+    """Is an element true, of those where `where` holds?
+
+    >>> bool(any([False, True]))
+    True
+    """
+    return _any(only(x, where, False), axis=axes_of(x, axis), keepdims=keepdims)
+
+
+def all(x: Any, axis: Axis = None, *, keepdims: bool = False, where: Any = True) -> Any:
+    """Is every element true, of those where `where` holds?
+
+    >>> bool(all([False, True]))
+    False
+    """
+    return _all(only(x, where, True), axis=axes_of(x, axis), keepdims=keepdims)
+
+
+def count_nonzero(x: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
+    """The number of elements over `axis` that are not zero.
+
+    >>> int(count_nonzero([0.0, 2.0]))
+    1
+    """
+    return _count_nonzero(x, axis=axes_of(x, axis), keepdims=keepdims)
+
+
+def _impl_count_nonzero(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    x = xp.asarray(x)
+    ones = x if xp.isdtype(x.dtype, "bool") else xp.not_equal(x, 0)
+    return xp.sum(xp.asarray(ones, dtype=xp.int64), axis=axis, keepdims=keepdims)
 
 
 _argmax = Primitive(
@@ -211,17 +422,14 @@ _argmin = Primitive(
     lambda xp, x, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims),
     doc="index of the minimum",
 )
-any = Primitive(
-    "any",
-    lambda xp, x, axis=None, keepdims=False: xp.any(x, axis=axis, keepdims=keepdims),
-    doc="is any element true",
+_any = Primitive(
+    "any", lambda xp, x, axis, keepdims: xp.any(x, axis=axis, keepdims=keepdims), doc="is any element true"
 )
-all = Primitive(
-    "all",
-    lambda xp, x, axis=None, keepdims=False: xp.all(x, axis=axis, keepdims=keepdims),
-    doc="are all elements true",
+_all = Primitive(
+    "all", lambda xp, x, axis, keepdims: xp.all(x, axis=axis, keepdims=keepdims), doc="are all elements true"
 )
-for _prim in (_argmax, _argmin, any, all):
+_count_nonzero = Primitive("count_nonzero", _impl_count_nonzero, doc="number of elements that are not zero")
+for _prim in (_argmax, _argmin, _any, _all, _count_nonzero):
     defzero(_prim)
     _prim.flops = input_flops
 
@@ -237,16 +445,50 @@ def axes_of(x: Any, axis: Axis) -> tuple[int, ...]:
     return np.lib.array_utils.normalize_axis_tuple(axis, ndim)  # type: ignore[arg-type]
 
 
+def along(x: Any, axis: int | None) -> tuple[Any, int]:
+    """`x` as an array and one axis of it from 0 on: the only one of the flattened `x` for None."""
+    x = as_array(x)
+    if axis is None:
+        return ravel_array(x), 0
+    (axis,) = axes_of(x, axis)
+    return x, axis
+
+
 def reduced_shape(shape: tuple[int, ...], axis: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
     return tuple(1 if i in axis else n for i, n in enumerate(shape) if keepdims or i not in axis)
 
 
-def _keep(x: Any, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
+def keep(x: Any, shape: tuple[int, ...], axis: tuple[int, ...]) -> Any:
     """A reduced `x` with its axes of length one put back."""
     full = reduced_shape(shape, axis, True)
     return x if shape_of(x) == full else reshape(x, full)
 
 
-def _count(x: Any, axis: Axis) -> int:
+def count(x: Any, axis: Axis) -> int:
+    """The number of elements that a reduction of `x` over `axis` makes one of."""
     shape = shape_of(x)
     return math.prod([shape[i] for i in axes_of(x, axis)])
+
+
+# ----- Masks and dtypes -----
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """`x` in `dtype`, or as it is for None."""
+    return x if dtype is None else astype(x, dtype=np.dtype(dtype))
+
+
+def only(x: Any, where: Any, other: Any) -> Any:
+    """`x` where `where` holds, and `other` elsewhere."""
+    return x if where is True else pick(where, x, other)
+
+
+def _holds(x: Any, axis: Axis, keepdims: bool, where: Any) -> Any:
+    return count_nonzero(broadcast_to(where, shape=shape_of(x)), axis, keepdims=keepdims)
+
+
+def _over(total: Any, n: Any) -> Any:
+    """total / n, but NaN with derivative zero where n is not positive."""
+    n = astype(n, dtype=dtype_of(total))
+    some = greater(n, 0)
+    return pick(some, total / pick(some, n, 1), math.nan)

@@ -6,10 +6,38 @@ operations made of primitives, and `NUMPY_CALLS` calls whose values are compared
 
 from collections.abc import Callable
 
-from . import arrays, elementwise, networks, products, reductions
+from . import (
+    arrays,
+    complexes,
+    cumulative,
+    custom,
+    elementwise,
+    linalg,
+    networks,
+    order,
+    polynomial,
+    products,
+    reductions,
+    special,
+    statistics,
+)
 from .builders import times
 
-FAMILIES = (elementwise, arrays, reductions, products, networks)
+FAMILIES = (
+    elementwise,
+    special,
+    arrays,
+    reductions,
+    cumulative,
+    order,
+    polynomial,
+    statistics,
+    products,
+    linalg,
+    networks,
+    complexes,
+    custom,
+)
 
 
 def gathered(table: str) -> dict:

@@ -1,88 +1,37 @@
 """Convolution, pooling, batch norm and losses."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.testing import convolutions, poolings
 
 from .builders import Case, distinct, layout, normal, positive, transposed
 
-PAIR_1_2 = st.tuples(st.integers(1, 2), st.integers(1, 2))
-
-
-def number_or_pair(draw: Callable, pair: tuple) -> Any:
-    return pair[0] if pair[0] == pair[1] and draw(st.booleans()) else pair
-
-
-def paddings(draw: Callable, most: tuple[int, int]) -> tuple[tuple, Any]:
-    """Padding written out, and in one of the forms that mean it."""
-    full = tuple((draw(st.integers(0, m)), draw(st.integers(0, m))) for m in most)
-    if all(a == b for a, b in full):
-        return full, number_or_pair(draw, (full[0][0], full[1][0]))
-    return full, full
-
-
-class Conv(NamedTuple):
-    x: tuple
-    w: tuple
-    y: tuple
-    params: dict
-
-
-def convolution(draw: Callable) -> Conv:
-    kernel, dilation, stride = draw(PAIR_1_2), draw(PAIR_1_2), draw(PAIR_1_2)
-    full, padding = paddings(draw, (2, 2))
-    hw = tuple(
-        draw(st.integers(max(1, d * (k - 1) + 1 - sum(p)), 5))
-        for k, d, p in zip(kernel, dilation, full, strict=True)
-    )
-    groups, n = draw(st.integers(1, 2)), draw(st.integers(0, 2))
-    c, o = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    out = tuple(
-        (a + sum(p) - d * (k - 1) - 1) // s + 1
-        for a, p, d, k, s in zip(hw, full, dilation, kernel, stride, strict=True)
-    )
-    params = {
-        "stride": number_or_pair(draw, stride),
-        "padding": padding,
-        "dilation": number_or_pair(draw, dilation),
-        "groups": groups,
-    }
-    return Conv((n, *hw, c * groups), (o * groups, *kernel, c), (n, *out, o * groups), params)
-
 
 def conv_case(draw: Callable, rng: np.random.Generator) -> Case:
-    conv = convolution(draw)
+    conv = draw(convolutions())
     args = layout(draw, normal(rng, conv.x)), layout(draw, normal(rng, conv.w))
     return Case(lambda x, w: mg.conv2d(x, w, **conv.params), args, True)
 
 
 def conv_input_case(draw: Callable, rng: np.random.Generator) -> Case:
-    conv = convolution(draw)
+    conv = draw(convolutions())
     args = layout(draw, normal(rng, conv.y)), layout(draw, normal(rng, conv.w))
     return Case(lambda c, w: mg.conv2d_input(c, w, conv.x[1:3], **conv.params), args, True)
 
 
 def conv_filter_case(draw: Callable, rng: np.random.Generator) -> Case:
-    conv = convolution(draw)
+    conv = draw(convolutions())
     args = layout(draw, normal(rng, conv.x)), layout(draw, normal(rng, conv.y))
     return Case(lambda x, c: mg.conv2d_filter(x, c, conv.w[1:3], **conv.params), args, True)
 
 
-def pooling(draw: Callable) -> tuple[tuple, dict]:
-    size = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    stride = draw(st.none() | PAIR_1_2)
-    full, padding = paddings(draw, (size[0] - 1, size[1] - 1))
-    hw = tuple(draw(st.integers(max(1, k - sum(p)), 5)) for k, p in zip(size, full, strict=True))
-    shape = (draw(st.integers(0, 2)), *hw, draw(st.integers(1, 2)))
-    return shape, {"size": number_or_pair(draw, size), "stride": stride, "padding": padding}
-
-
 def max_pool_case(draw: Callable, rng: np.random.Generator) -> Case:
-    shape, params = pooling(draw)
+    shape, params = draw(poolings())
     return Case(lambda x: mg.max_pool2d(x, **params), (layout(draw, distinct(rng, shape)),))
 
 
@@ -92,7 +41,7 @@ def pool_scatter_case(draw: Callable, rng: np.random.Generator) -> Case:
 
 
 def avg_pool_case(draw: Callable, rng: np.random.Generator) -> Case:
-    shape, params = pooling(draw)
+    shape, params = draw(poolings())
     return Case(lambda x: mg.avg_pool2d(x, **params), (layout(draw, normal(rng, shape)),), True)
 
 

@@ -1,0 +1,100 @@
+"""Functions that are constant almost everywhere: comparisons, logic, signs and rounding.
+
+Their derivative is zero wherever there is one, so nothing of them is recorded.
+"""
+
+from collections.abc import Callable
+
+from ...core import Primitive
+from ...rules import defzero, elementwise_flops
+
+__all__ = [
+    "allclose",
+    "ceil",
+    "equal",
+    "fix",
+    "floor",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "not_equal",
+    "rint",
+    "round",
+    "sign",
+    "signbit",
+    "trunc",
+]
+
+
+def constant(name: str, doc: str, impl: Callable, flops: float = 1) -> Primitive:
+    """A primitive whose derivative is zero wherever it exists."""
+    prim = Primitive(name, impl, doc=doc)
+    defzero(prim)
+    prim.flops = elementwise_flops(flops)
+    return prim
+
+
+# ----- Comparisons and logic -----
+
+equal = constant("equal", "x == y", lambda xp, x, y: xp.equal(x, y))
+not_equal = constant("not_equal", "x != y", lambda xp, x, y: xp.not_equal(x, y))
+less = constant("less", "x < y", lambda xp, x, y: xp.less(x, y))
+less_equal = constant("less_equal", "x <= y", lambda xp, x, y: xp.less_equal(x, y))
+greater = constant("greater", "x > y", lambda xp, x, y: xp.greater(x, y))
+greater_equal = constant("greater_equal", "x >= y", lambda xp, x, y: xp.greater_equal(x, y))
+logical_not = constant("logical_not", "not x", lambda xp, x: xp.logical_not(x))
+logical_and = constant("logical_and", "x and y", lambda xp, x, y: xp.logical_and(x, y))
+logical_or = constant("logical_or", "x or y", lambda xp, x, y: xp.logical_or(x, y))
+logical_xor = constant("logical_xor", "either x or y", lambda xp, x, y: xp.logical_xor(x, y))
+
+
+isclose = constant(
+    "isclose",
+    "is |a - b| <= atol + rtol |b|",
+    lambda xp, *args, **how: xp.isclose(*args, **how),
+    flops=5,
+)
+allclose = constant(
+    "allclose",
+    "is |a - b| <= atol + rtol |b| everywhere",
+    lambda xp, *args, **how: xp.allclose(*args, **how),
+    flops=5,
+)
+
+# ----- Signs and kinds of numbers -----
+
+sign = constant("sign", "-1, 0 or 1", lambda xp, x: xp.sign(x))
+signbit = constant("signbit", "is x negative, -0 included", lambda xp, x: xp.signbit(x))
+isnan = constant("isnan", "is x not a number", lambda xp, x: xp.isnan(x))
+isinf = constant("isinf", "is x infinite", lambda xp, x: xp.isinf(x))
+isfinite = constant("isfinite", "is x neither infinite nor NaN", lambda xp, x: xp.isfinite(x))
+isposinf = constant("isposinf", "is x plus infinity", lambda xp, x: xp.equal(x, float("inf")))
+isneginf = constant("isneginf", "is x minus infinity", lambda xp, x: xp.equal(x, -float("inf")))
+
+# ----- Rounding -----
+
+floor = constant("floor", "largest integer below", lambda xp, x: xp.floor(x))
+ceil = constant("ceil", "smallest integer above", lambda xp, x: xp.ceil(x))
+trunc = constant("trunc", "next integer towards zero", lambda xp, x: xp.trunc(x))
+fix = trunc
+rint = constant("rint", "nearest integer, halves to the even one", lambda xp, x: xp.rint(x))
+round = constant(
+    "round",
+    "nearest integer, or decimal",
+    lambda xp, x, decimals=0: xp.round(x, decimals) if decimals else xp.round(x),
+)
+floor_divide = constant(
+    "floor_divide", "largest integer below x / y", lambda xp, x, y: xp.floor_divide(x, y), flops=2
+)
