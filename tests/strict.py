@@ -46,21 +46,7 @@ class Namespace:
         return call
 
 
-class Add:
-    def __call__(self, x: Array, y: Array) -> Array:
-        return strict.add(x, y)
-
-    def at(self, out: Array, index: Any, values: Array) -> None:
-        """out[index] += values, repeatedly where it repeats, by a product with ones and zeros."""
-        places = mg.getitem(xp.reshape(xp.arange(out.size), out.shape), index)
-        hit = xp.reshape(places, (-1, 1)) == xp.arange(out.size)
-        flat = xp.reshape(xp.broadcast_to(values, places.shape), (-1,))
-        out += xp.reshape(xp.matmul(flat, xp.astype(hit, values.dtype)), out.shape)
-
-
 class Strict(Namespace):
-    add = Add()
-
     def __init__(self) -> None:
         super().__init__(strict)
         self.linalg, self.fft = Namespace(strict.linalg), Namespace(strict.fft)
@@ -72,6 +58,14 @@ class Strict(Namespace):
     def asnumpy(self, x: Array) -> np.ndarray:
         """The one way to NumPy, asked for by name."""
         return np.asarray(x.to_device(strict.Device("CPU_DEVICE")))
+
+    def bincount(self, x: Array, weights: Array | None = None, minlength: int = 0) -> Array:
+        """By a product with ones and zeros."""
+        counts = max([minlength, *(int(i) + 1 for i in self.asnumpy(x))])
+        hit = xp.reshape(x, (-1, 1)) == xp.arange(counts)
+        if weights is None:
+            return xp.sum(xp.astype(hit, xp.int64), axis=0)
+        return xp.matmul(xp.astype(weights, xp.float64), xp.astype(hit, xp.float64))
 
     def diagonal(self, x: Array, offset: int, axis1: int, axis2: int) -> Array:
         assert (axis1, axis2) == (-2, -1)

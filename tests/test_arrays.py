@@ -190,6 +190,25 @@ def test_the_transpose_of_a_gather_adds_up_in_every_precision():
     assert mg.scatter(np.array([2**60, 1]), [0, 0], (1,)).tolist() == [2**60 + 1]
 
 
+@pytest.mark.parametrize("dtype", "f2 f4 f8 longdouble c8 c16 clongdouble i1 i8 u4".split())
+def test_a_scatter_is_what_numpy_adds_one_by_one(dtype):
+    rng = np.random.default_rng(0)
+    for shape, index in (
+        ((7,), rng.integers(-7, 7, 50)),
+        ((4, 3), (rng.integers(0, 4, 20), rng.integers(-3, 3, (2, 20)))),
+        ((4, 3, 2), (slice(1, None), rng.integers(0, 3, 9))),
+        ((3, 2), np.zeros(0, int)),
+    ):
+        values = (10 * rng.standard_normal(np.empty(shape)[index].shape)).astype(dtype)
+        want = np.zeros(shape, dtype)
+        np.add.at(want, index, values)
+        got = mg.scatter(values, index, shape)
+        assert got.dtype == want.dtype and got.shape == shape
+        np.testing.assert_allclose(
+            got, want, rtol=1e-2 if dtype == "f2" else 1e-5, atol=0.1 * (dtype == "f2")
+        )
+
+
 def test_positions_are_plain_integers_also_of_traced_arrays():
     def f(x):
         for found in (

@@ -118,16 +118,33 @@ def _impl_scatter(xp: Any, values: Any, index: Any, shape: tuple[int, ...]) -> A
         out = xp.zeros(shape, dtype=values.dtype)
         _put(xp, out, index, values)
         return out
-    dtype = values.dtype
-    if dtype_of(values) == np.float16:  # adds up in single: it loses count at 2048
-        values = xp.astype(values, xp.float32)
-    out = xp.zeros(shape, dtype=values.dtype)
-    if len(shape) > 1 and 10 * values.size > out.size:  # not few: into a vector, add.at is ten times as fast
-        places = _impl_getitem(xp, xp.reshape(xp.arange(out.size), shape), index)
-        xp.add.at(xp.reshape(out, (-1,)), xp.reshape(places, (-1,)), xp.reshape(values, (-1,)))
-    else:
-        xp.add.at(out, index, values)
-    return xp.astype(out, dtype, copy=False)
+    n = math.prod(shape)
+    places = _impl_getitem(xp, xp.reshape(xp.arange(n), shape), index)
+    values = xp.reshape(xp.broadcast_to(values, places.shape), (-1,))
+    return xp.reshape(_sums(xp, values, xp.reshape(places, (-1,)), n), shape)
+
+
+def _sums(xp: Any, values: Any, places: Any, n: int) -> Any:
+    """The sum of the values at each of n places, floating-point ones in double precision."""
+    dtype = dtype_of(values)
+    if dtype.kind == "c" and dtype.itemsize <= 16:
+        return xp.astype(
+            _sums(xp, xp.real(values), places, n) + 1j * _sums(xp, xp.imag(values), places, n), values.dtype
+        )
+    if dtype.kind == "f" and dtype.itemsize <= 8:
+        return xp.astype(xp.bincount(places, weights=values, minlength=n), values.dtype, copy=False)
+    return _sums_in_rounds(xp, values, places, n)
+
+
+def _sums_in_rounds(xp: Any, values: Any, places: Any, n: int) -> Any:
+    """The same for integers and extended precision: one value a place in each round."""
+    out, order = xp.zeros(n, dtype=values.dtype), xp.argsort(places)
+    values, places = values[order], places[order]
+    while places.shape[0]:
+        first = xp.concat([xp.ones(1, dtype=bool), places[1:] != places[:-1]])
+        out[places[first]] += values[first]
+        values, places = values[~first], places[~first]
+    return out
 
 
 def _impl_index_set(xp: Any, x: Any, values: Any, index: Any) -> Any:
