@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .core import (
+    TRACERS,
     Primitive,
     Trace,
     Tracer,
     aval_str,
     dtype_of,
-    is_float,
     namespace_of,
     shape_of,
     traced,
@@ -120,6 +120,7 @@ def push(f: Callable, x_def: Any, xs: Sequence[Any], dxs: Sequence[Any], has_aux
         aux_leaves, aux_def = tree_flatten(aux)
         aux = tree_unflatten(aux_def, [split(trace, a)[0] for a in aux_leaves])
     leaves, y_def = tree_flatten(out)
+    check_outputs(trace, out, leaves)
     pairs = [split(trace, y) for y in leaves]
     return [y for y, _ in pairs], [dy for _, dy in pairs], y_def, aux
 
@@ -142,11 +143,7 @@ def zeros_like(x: Any) -> Any:
 
 def check_primals(kind: str, f: Any, tree: Tree, leaves: Sequence[Any]) -> None:
     for i, x in enumerate(leaves):
-        try:
-            good = not isinstance(x, (str, type)) and is_float(x)  # NumPy takes "f8" and float for dtypes
-        except TypeError:
-            good = False
-        if not good:
+        if _kind(x) != "f":
             what = aval_str(x) if hasattr(x, "dtype") or isinstance(x, (int, complex)) else type(x).__name__
             hint = (
                 "complex numbers are not supported: differentiate real and imaginary part apart"
@@ -154,6 +151,24 @@ def check_primals(kind: str, f: Any, tree: Tree, leaves: Sequence[Any]) -> None:
                 else "derivatives need floating point: convert it, e.g. x.astype(float)"
             )
             raise TypeError(f"{kind}: argument{tree_paths(tree)[i]} is {what}; {hint}")
+
+
+def check_outputs(trace: Trace, tree: Tree, leaves: Sequence[Any]) -> None:
+    for i, y in enumerate(leaves):
+        if type(y) not in TRACERS and _kind(y) not in "biufc":
+            raise TypeError(
+                f"{trace.label}: output{tree_paths(tree)[i]} is of type {type(y).__name__}, "
+                "not an array of numbers: leave it out, or return it as aux with has_aux=True"
+            )
+
+
+def _kind(x: Any) -> str:
+    """The letter of the dtype's kind; 'O' for what is neither array nor number."""
+    try:
+        # NumPy takes "f8" and float for dtypes.
+        return "O" if isinstance(x, (str, type)) else dtype_of(x).kind
+    except TypeError:
+        return "O"
 
 
 def check_like(

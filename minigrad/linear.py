@@ -14,7 +14,7 @@ import numpy as np
 
 from .batch import sweep
 from .core import Tracer, dtype_of, shape_of, size_of, unboxed
-from .forward import check_like, check_many, check_primals, push
+from .forward import check_like, check_many, check_outputs, check_primals, push
 from .record import Aval, LinearTrace, LinearVar, call_str, is_of, program
 from .rules import add, unfit
 from .tree import Tree, tree_flatten, tree_unflatten
@@ -67,9 +67,11 @@ def linear_transpose(f: Callable, *examples: Tree) -> Callable[[Tree], tuple]:
     trace = LinearTrace("linear_transpose", f, leaves)
     ts = [trace.variable(_shape_dtype(x)) for x in leaves]
     try:
-        outs, y_def = tree_flatten(f(*tree_unflatten(x_def, ts)))
+        out = f(*tree_unflatten(x_def, ts))
     finally:
         trace.end()
+    outs, y_def = tree_flatten(out)
+    check_outputs(trace, out, outs)
     J = LinearMap(trace, ts, outs, [_shape_dtype(y) for y in outs], x_def, y_def)
     return J.vjp
 

@@ -231,6 +231,20 @@ def bare():
     del core.PRIMITIVES["bare"]
 
 
+class Unknown:
+    pass
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("y", ["text", Unknown(), np.array(["text"]), {1, 2}, np.float64])
+def test_an_output_that_is_no_number_is_named(name, y):
+    def program(x):
+        return {"loss": x.sum(), "note": y}
+
+    text = message(TypeError, TRANSFORMS[name], program, X)
+    says(text, "program (test_errors.py:", f"output['note'] is of type {type(y).__name__}", "has_aux=True")
+
+
 def test_a_missing_rule_says_how_to_write_one(bare):
     text = message(mg.MissingRuleError, inside(lambda x: bare(x)))
     says(
