@@ -7,6 +7,7 @@ among them. Nothing else in minigrad decides what a call means.
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ TRACERS: set[type] = set()
 class Primitive:
     """An operation the engine knows by name: its value and its derivative facts.
 
-    `impl(xp, *args, **params)` computes on plain arrays. The facts are put in place by `minigrad.rules`:
+    `impl(xp, *args, **params)` computes on plain arrays; a name in its place is that of a function that array
+    libraries have. The facts are put in place by `minigrad.rules`:
 
     * `jvp(primals, tangents, params) -> (ans, t)`, where a tangent that is None is exactly zero;
     * `linear`, the groups of argument positions the primitive is jointly linear in (empty: nonlinear);
@@ -49,6 +51,7 @@ class Primitive:
     __slots__ = (
         "name",
         "impl",
+        "numpy",
         "multiple",
         "doc",
         "jvp",
@@ -60,8 +63,11 @@ class Primitive:
         "flops",
     )
 
-    def __init__(self, name: str, impl: Callable, *, multiple: bool = False, doc: str = "") -> None:
-        self.name, self.impl, self.multiple, self.doc = name, impl, multiple, doc
+    def __init__(self, name: str, impl: Callable | str, *, multiple: bool = False, doc: str = "") -> None:
+        self.name, self.multiple, self.doc = name, multiple, doc
+        self.impl = _namesake(impl) if isinstance(impl, str) else impl
+        # NumPy's own function where it is one: no Python frame in between.
+        self.numpy = getattr(np, impl) if isinstance(impl, str) else partial(impl, np)
         self.jvp: Callable | None = None
         self.linear: frozenset[tuple[int, ...]] = frozenset()
         self.transpose: Callable | None = None
@@ -84,7 +90,7 @@ class Primitive:
                     if trace is None or a._trace.id > trace.id:
                         trace = a._trace
             if trace is None:
-                return self.impl(np, *args, **params)
+                return self.numpy(*args, **params) if params else self.numpy(*args)
             return trace.process(self, args, params)
         except Exception:
             explain(self, args, params)
@@ -109,6 +115,10 @@ class Primitive:
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _namesake(name: str) -> Callable:
+    return lambda xp, *args, **params: getattr(xp, name)(*args, **params)
 
 
 class Trace:

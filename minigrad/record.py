@@ -63,7 +63,7 @@ class LinearVar(Tracer):
             simple = type(d) is float
         if simple and trace.alive:
             k = next(trace.numbers)
-            return LinearVar(trace, shape, dtype, k, k, multiply, (self, d), {}, (0,))
+            return LinearVar(trace, shape, dtype, k, k, multiply, (self, d), linear=(0,))
         return multiply(self, d)
 
     @property

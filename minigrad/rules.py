@@ -211,7 +211,7 @@ def _impl_astype(xp: Any, x: Any, dtype: np.dtype) -> Any:
     return unboxed(xp.asarray(x, dtype=dtype))
 
 
-add = Primitive("add", lambda xp, x, y: xp.add(x, y), doc="x + y, with broadcasting")
+add = Primitive("add", "add", doc="x + y, with broadcasting")
 defjoint(
     add,
     broadcasts,
@@ -220,13 +220,11 @@ defjoint(
     _add_jvp,
 )
 
-multiply = Primitive("multiply", lambda xp, x, y: xp.multiply(x, y), doc="x y elementwise, with broadcasting")
+multiply = Primitive("multiply", "multiply", doc="x y elementwise, with broadcasting")
 deflinear(multiply, broadcast_shape, lambda ct, x, y: multiply(ct, y), lambda ct, x, y: multiply(ct, x))
 defpartial(multiply, lambda ans, x, y: y, lambda ans, x, y: x)
 
-broadcast_to = Primitive(
-    "broadcast_to", lambda xp, x, shape: xp.broadcast_to(x, shape), doc="x repeated to a larger shape"
-)
+broadcast_to = Primitive("broadcast_to", "broadcast_to", doc="x repeated to a larger shape")
 deflinear(broadcast_to, lambda x, shape: shape, lambda ct, x, shape: sum_to(ct, shape=shape_of(x)))
 
 sum_to: Primitive = Primitive(

@@ -37,15 +37,23 @@ REACHED = {"abs": "absolute", "max_pool2d": "pool_index", "avg_pool2d": "window_
 
 def public_names() -> dict[str, Callable]:
     """Every differentiable function of `mg`, `mg.linalg`, ... by its dotted name."""
-    names = [m.name for m in pkgutil.walk_packages(mg.ops.__path__, "minigrad.ops.")]
-    families = [importlib.import_module(name) for name in names]
-    exported = [getattr(family, name) for family in families for name in getattr(family, "__all__", ())]
-    functions = {id(f) for f in exported if callable(f) and not inspect.isclass(f)}
+    functions = families()
     public = {name: f for name, f in vars(mg).items() if id(f) in functions}
     for space in NAMESPACES:
         module = getattr(mg, space)
         public |= {f"{space}.{name}": f for name in module.__all__ if callable(f := getattr(module, name))}
     return {name: f for name, f in public.items() if not inspect.isclass(f)}
+
+
+def families() -> dict[int, str]:
+    """The family of each function, by its id: the file or folder in `minigrad.ops` that exports it."""
+    found = {}
+    names = [info.name for info in pkgutil.walk_packages(mg.ops.__path__, "minigrad.ops.")]
+    for module in map(importlib.import_module, sorted(names, key=lambda n: n.split(".")[2] in NAMESPACES)):
+        for f in (getattr(module, name) for name in getattr(module, "__all__", ())):
+            if callable(f) and not inspect.isclass(f):
+                found.setdefault(id(f), module.__name__.split(".")[2])
+    return found
 
 
 def case_of(name: str) -> str | None:
@@ -159,14 +167,12 @@ function 10).
 
 def page() -> str:
     functions = public_names()
-    families: dict[str, list[str]] = {}
+    family_of = families()
+    tables: dict[str, list[str]] = {}
     for name, f in functions.items():
-        home = getattr(f, "impl", f)
-        space = name.rpartition(".")[0]
-        family = space or home.__module__.removeprefix("minigrad.ops.").partition(".")[0]
-        families.setdefault("engine" if family == "minigrad" else family, []).append(name)
+        tables.setdefault(name.rpartition(".")[0] or family_of[id(f)], []).append(name)
     lines = [HEAD.format(count=len(functions))]
-    for family, names in sorted(families.items()):
+    for family, names in sorted(tables.items()):
         lines += [
             f"\n## {family}\n",
             "| name | also | forward | reverse | order 2 | FLOPs |",

@@ -174,9 +174,7 @@ def _impl_recurrence(xp: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
     return xp.moveaxis(h, 0, axis)
 
 
-_prod = Primitive(
-    "prod", lambda xp, x, axis, keepdims: xp.prod(x, axis=axis, keepdims=keepdims), doc="product over axes"
-)
+_prod = Primitive("prod", "prod", doc="product over axes")
 _cumprod = Primitive("cumprod", _impl_cumulative("prod"), doc="running products along an axis")
 recurrence: Primitive = Primitive(
     "recurrence", _impl_recurrence, doc="h[k+1] = a[k] h[k] + b[k+1] from h[0] = b[0], along an axis"

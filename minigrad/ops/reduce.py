@@ -66,9 +66,7 @@ def sum(
     return total if initial is None else total + initial
 
 
-_sum = Primitive(
-    "sum", lambda xp, x, axis, keepdims: xp.sum(x, axis=axis, keepdims=keepdims), doc="sum over axes"
-)
+_sum = Primitive("sum", "sum", doc="sum over axes")
 deflinear(
     _sum,
     lambda x, axis, keepdims: reduced_shape(shape_of(x), axis, keepdims),
@@ -181,12 +179,8 @@ def _extremum_jvp(t: Any, ans: Any, x: Any, axis: tuple[int, ...], keepdims: boo
     return _sum(t * (ties / _sum(ties, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
 
 
-_max = Primitive(
-    "max", lambda xp, x, axis, keepdims: xp.max(x, axis=axis, keepdims=keepdims), doc="maximum over axes"
-)
-_min = Primitive(
-    "min", lambda xp, x, axis, keepdims: xp.min(x, axis=axis, keepdims=keepdims), doc="minimum over axes"
-)
+_max = Primitive("max", "max", doc="maximum over axes")
+_min = Primitive("min", "min", doc="minimum over axes")
 for _prim in (_max, _min):
     defjvp(_prim, _extremum_jvp)
     _prim.flops = input_flops
@@ -414,20 +408,16 @@ def _impl_count_nonzero(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) 
 
 _argmax = Primitive(
     "argmax",
-    lambda xp, x, axis, keepdims: xp.argmax(x, axis=axis, keepdims=keepdims),
+    "argmax",
     doc="index of the maximum",
 )
 _argmin = Primitive(
     "argmin",
-    lambda xp, x, axis, keepdims: xp.argmin(x, axis=axis, keepdims=keepdims),
+    "argmin",
     doc="index of the minimum",
 )
-_any = Primitive(
-    "any", lambda xp, x, axis, keepdims: xp.any(x, axis=axis, keepdims=keepdims), doc="is any element true"
-)
-_all = Primitive(
-    "all", lambda xp, x, axis, keepdims: xp.all(x, axis=axis, keepdims=keepdims), doc="are all elements true"
-)
+_any = Primitive("any", "any", doc="is any element true")
+_all = Primitive("all", "all", doc="are all elements true")
 _count_nonzero = Primitive("count_nonzero", _impl_count_nonzero, doc="number of elements that are not zero")
 for _prim in (_argmax, _argmin, _any, _all, _count_nonzero):
     defzero(_prim)
