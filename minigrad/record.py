@@ -12,7 +12,7 @@ import numpy as np
 
 from .core import TRACERS, Primitive, Trace, Tracer, aval_str, describe, dtype_of, namespace_of, traced
 from .errors import NonlinearError
-from .rules import ALL, RECORDED, broadcasts, multiply
+from .rules import ALL, RECORDED, add, broadcasts, multiply
 
 __all__ = ["Aval", "LinearTrace", "LinearVar", "program"]
 
@@ -65,6 +65,15 @@ class LinearVar(Tracer):
             k = next(trace.numbers)
             return LinearVar(trace, shape, dtype, k, k, multiply, (self, d), linear=(0,))
         return multiply(self, d)
+
+    def plus(self, other: Any) -> Any:
+        """`add(self, other)`, recorded at once where both are of one kind."""
+        trace, shape, dtype = self._trace, self.shape, self.dtype
+        if type(other) is LinearVar and other._trace is trace and trace.alive:
+            if other.shape == shape and other.dtype is dtype:
+                k = next(trace.numbers)
+                return LinearVar(trace, shape, dtype, k, k, add, (self, other), linear=(0, 1))
+        return add(self, other)
 
     @property
     def xp(self) -> Any:  # type: ignore[override]

@@ -50,9 +50,11 @@ def defpartial(prim: Primitive, *partials: Callable | None) -> None:
             if t is not None and partial is not None:
                 d = partial(ans, *primals, **params)
                 term = t.times(d) if type(t) in RECORDED else multiply(t, d)
-                if term.shape != ans.shape or term.dtype is not ans.dtype:
-                    term = fit(term, ans)
-                total = term if total is None else add(total, term)
+                term = fit(term, ans)
+                if total is None:
+                    total = term
+                else:
+                    total = total.plus(term) if type(total) in RECORDED else add(total, term)
         return ans, total
 
     prim.jvp = jvp
@@ -105,8 +107,7 @@ def deflinear(
                 term = rule(t, ans, *primals, **params)
             else:
                 continue
-            if term.shape != ans.shape or term.dtype is not ans.dtype:
-                term = fit(term, ans)
+            term = fit(term, ans)
             total = term if total is None else add(total, term)
         return ans, total
 
@@ -126,7 +127,8 @@ def defjoint(
 
 
 ALL = (-1,)
-RECORDED: set[type] = set()  # types of recorded tangents: `t.times(d)` records multiply(t, d) without detour
+# Types of recorded tangents: `t.times(d)` and `t.plus(u)` record multiply(t, d) and add(t, u) without detour.
+RECORDED: set[type] = set()
 
 
 # ----- The vector space of tangents: what the engine itself computes with -----
@@ -134,6 +136,11 @@ RECORDED: set[type] = set()  # types of recorded tangents: `t.times(d)` records 
 
 def fit(t: Any, like: Any) -> Any:
     """Tangent `t` in the shape and dtype of `like`, by broadcasting."""
+    try:
+        if t.shape == like.shape and t.dtype is like.dtype:
+            return t
+    except AttributeError:  # a plain number
+        pass
     shape, dtype = shape_of(like), dtype_of(like)
     if shape_of(t) != shape:
         t = broadcast_to(t, shape=shape)

@@ -74,7 +74,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     array([3., 3.])
     """
     if not isinstance(fill_value, Tracer):
-        return namespace_of(fill_value).full(shape, fill_value, dtype=dtype)
+        return _filled(namespace_of(fill_value), shape, fill_value, dtype)
     value = fill_value if dtype is None else astype(fill_value, dtype)
     return broadcast_to(value, tuple(int(n) for n in np.atleast_1d(shape)))
 
@@ -88,7 +88,15 @@ def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> 
     shape, dtype = shape_of(x) if shape is None else shape, dtype_of(x) if dtype is None else dtype
     if isinstance(fill_value, Tracer):
         return full(shape, fill_value, dtype)
-    return namespace_of(x).full(shape, fill_value, dtype=dtype)
+    return _filled(namespace_of(x), shape, fill_value, dtype)
+
+
+def _filled(xp: Any, shape: Any, value: Any, dtype: Any) -> Any:
+    if not hasattr(value, "shape"):
+        return xp.full(shape, value, dtype=dtype)
+    out = xp.empty(shape, dtype=value.dtype if dtype is None else dtype)
+    out[...] = value
+    return out
 
 
 def zeros_like(x: Any, dtype: Any = None, shape: Any = None) -> Any:

@@ -169,7 +169,8 @@ def _impl_recurrence(xp: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
             h[:-step, ...] = h[:-step, ...] + a * h[step:, ...]
         else:
             h[step:, ...] = h[step:, ...] + a * h[:-step, ...]
-        a = a[:-step, ...] * a[step:, ...]
+        rest = max(a.shape[0] - step, 0)
+        a = a[:rest, ...] * a[a.shape[0] - rest :, ...]
         step *= 2
     return xp.moveaxis(h, 0, axis)
 
@@ -441,5 +442,5 @@ def _edge(x: Any, axis: int, value: float, n: int = 1) -> Any:
 def _number_like(x: Any, like: Any) -> Any:
     """`x` as an array; a Python number in the dtype of `like`, if that is floating point."""
     if isinstance(x, (int, float)) and dtype_of(like).kind == "f":
-        return astype(x, dtype=dtype_of(like))
-    return as_array(x)
+        return namespace_of(like).asarray(x, dtype=dtype_of(like))
+    return as_array(x, like)

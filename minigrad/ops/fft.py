@@ -351,7 +351,7 @@ def _resized(a: Any, axes: tuple[int, ...], lengths: Sequence[int]) -> Any:
     shape = shape_of(a)
     after = {i + len(shape): n for i, n in zip(axes, lengths, strict=True)}
     if any(n < shape[i] for i, n in after.items()):
-        a = a[tuple(slice(after.get(i, n)) for i, n in enumerate(shape))]
+        a = a[tuple(slice(min(after.get(i, n), n)) for i, n in enumerate(shape))]
     if any(n > shape[i] for i, n in after.items()):
         a = pad(a, [(0, max(after.get(i, n) - n, 0)) for i, n in enumerate(shape)])
     return a

@@ -127,7 +127,7 @@ def vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
     if axis != -1:
         x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
     _check_core("vecdot", x1, x2, 1, 1)
-    return einsum("...i,...i->...", conjugate(x1), x2)
+    return squeeze(_matmul(expand_dims(conjugate(x1), -2), expand_dims(x2, -1)), (-2, -1))
 
 
 def _check_core(name: str, a: Any, b: Any, na: int, nb: int) -> None:

@@ -94,6 +94,8 @@ HOUSES = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 
 def _scipy(xp: Any, name: str) -> Callable:
     """scipy's function of that name, or CuPy's."""
+    if xp.__name__ not in HOUSES:
+        raise NotImplementedError(f"minigrad.special.{name}: {xp.__name__} has no special functions")
     try:
         house = importlib.import_module(HOUSES[xp.__name__])
     except ImportError:

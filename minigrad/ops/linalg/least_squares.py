@@ -31,7 +31,7 @@ def pinv(a: Any, rcond: Any = None, *, rtol: Any = None) -> Any:
 
 def _impl_pinv(xp: Any, a: Any, rcond: Any) -> Any:
     u, s, vh = xp.linalg.svd(a, full_matrices=False)
-    keep = s > rcond * s[..., :1]
+    keep = s > rcond * _largest(s)
     reciprocal = xp.where(keep, 1 / xp.where(keep, s, 1.0), 0.0)
     return xp.matrix_transpose(vh) @ (reciprocal[..., None] * xp.matrix_transpose(u))
 
@@ -90,7 +90,12 @@ def matrix_rank(a: Any, tol: Any = None, *, rtol: Any = None) -> Any:
 
 def _impl_matrix_rank(xp: Any, a: Any, tol: Any, rtol: Any) -> Any:
     s = singular_values(xp, a)
-    return xp.count_nonzero(s > (rtol * s[..., :1] if tol is None else tol), axis=-1)
+    return xp.count_nonzero(s > (rtol * _largest(s) if tol is None else tol), axis=-1)
+
+
+def _largest(s: Any) -> Any:
+    """The first of the singular values of each matrix, if it has any."""
+    return s[..., : min(s.shape[-1], 1)]
 
 
 _matrix_rank = Primitive("matrix_rank", _impl_matrix_rank, doc="number of singular values above a threshold")
