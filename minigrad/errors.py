@@ -183,7 +183,7 @@ LIBRARY = {"minigrad", "numpy", "cupy", "scipy", "array_api_strict", *sys.stdlib
 
 def _in_function(frame: FrameType) -> bool:
     """Is this the user's code, or that which calls it and names it in its errors?"""
-    return not _in_library(frame) or frame.f_globals.get("__name__") == "minigrad.custom"
+    return not _in_library(frame) or frame.f_globals.get("__name__", "").startswith("minigrad.custom")
 
 
 def _in_library(frame: FrameType) -> bool:
