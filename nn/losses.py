@@ -67,7 +67,8 @@ class SoftmaxCrossEntropy(Loss):
         check_labels(y, self.labels)
         s, p = self._scale(y), mg.softmax(y)
         hot = mg.equal(self.labels[:, None], mg.backend_of(self.labels).xp.arange(y.shape[1]))
-        return self(y), (p - hot) * s, lambda v: (p * v - p * mg.sum(p * v, -1, keepdims=True)) * s
+        g = mg.where(hot, p - 1, p) * s
+        return self(y), g, lambda v: (p * v - p * mg.sum(p * v, -1, keepdims=True)) * s
 
 
 class SquaredError(Loss):

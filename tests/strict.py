@@ -4,14 +4,16 @@ Importing this file makes it a backend of minigrad. `xp` adds to the standard wh
 it and minigrad asks of them, in terms of the standard.
 """
 
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import array_api_strict as strict
 import numpy as np
 
-import minigrad as mg
 from minigrad.backend import DTYPES, HOME, KERNELS, Backend, generic
+from minigrad.core import TRACERS
+from minigrad.protocols import BINARY
 
 Array = Any
 DEVICE = strict.Device("device1")
@@ -21,7 +23,9 @@ CREATION = "arange asarray empty eye full linspace ones zeros".split()
 
 
 def own(x: Any) -> Any:
-    """NumPy's dtypes, and Python's types, as those of the library."""
+    """NumPy's dtypes, and Python's types, as those of the library, and NumPy's numbers as its arrays."""
+    if isinstance(x, np.generic):
+        return strict.asarray(x, device=DEVICE)
     return OWN[np.dtype(x)] if isinstance(x, (np.dtype, type)) else x
 
 
@@ -74,6 +78,12 @@ class Strict(Namespace):
     def rint(self, x: Array) -> Array:
         return strict.round(x)
 
+    def where(self, condition: Array, x: Any, y: Any) -> Array:
+        """The standard's chooses between two Python numbers neither."""
+        condition, x, y = own(condition), own(x), own(y)
+        numbers = not isinstance(x, ARRAY) and not isinstance(y, ARRAY)
+        return strict.where(condition, x, self.asarray(y) if numbers else y)
+
     def take(self, x: Array, indices: Array, axis: int = 0) -> Array:
         """The standard's indices have one axis."""
         taken = strict.take(x, strict.reshape(indices, (-1,)), axis=axis)
@@ -91,3 +101,13 @@ DTYPES[ARRAY] = {mine: theirs for theirs, mine in OWN.items()}
 def to_strict(x: Any) -> Array:
     """A copy on the device."""
     return xp.asarray(np.array(x))
+
+
+def deferring(operator: Callable) -> Callable:
+    """An operator that leaves a tracer on its right to the tracer, as those of all other libraries do."""
+    return lambda self, other: NotImplemented if type(other) in TRACERS else operator(self, own(other))
+
+
+for _name in BINARY & set(vars(ARRAY)):
+    setattr(ARRAY, _name, deferring(getattr(ARRAY, _name)))
+ARRAY.__array_ufunc__ = None  # so that a NumPy number on the left leaves the operator to the array

@@ -261,7 +261,9 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = ravel_array(x), 0
     (axis,) = axes_of(x, axis)
-    return getitem(x, (*(slice(None),) * axis, _positions(x, indices)))
+    indices = _positions(x, indices)
+    rest = (...,) if isinstance(indices, int) and axis + 1 < len(shape_of(x)) else ()
+    return getitem(x, (*(slice(None),) * axis, indices, *rest))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
@@ -305,7 +307,9 @@ def extract(condition: Any, x: Any) -> Any:
 
 
 def _positions(x: Any, indices: Any) -> Any:
-    if isinstance(indices, (int, np.integer, Tracer)):
+    if isinstance(indices, (int, np.integer)):
+        return int(indices)
+    if isinstance(indices, Tracer):
         return indices
     xp = namespace_of(x)
     indices = xp.asarray(indices)

@@ -276,7 +276,7 @@ def delete(x: Any, obj: Any, axis: int | None = None) -> Any:
     (axis,) = axes_of(x, axis)
     stays = np.zeros(shape_of(x)[axis], bool)
     stays[np.delete(np.arange(stays.size), obj)] = True
-    return x[(*(slice(None),) * axis, namespace_of(x).asarray(stays))]
+    return moveaxis(moveaxis(x, axis, 0)[namespace_of(x).asarray(stays)], 0, axis)
 
 
 # ----- Diagonals and triangles -----

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.core import size_of
 
 from .builders import (
     POSITIVE,
@@ -20,6 +21,7 @@ from .builders import (
     broadcastable,
     distinct,
     layout,
+    like,
     nonzero,
     normal,
     of,
@@ -109,7 +111,7 @@ def unravel_case(draw: Callable, rng: np.random.Generator) -> Case:
     used = draw(st.integers(1, len(parts)))  # the last ones may have no cotangent
 
     def f(v: Any) -> Any:
-        _, unravel = mg.ravel([np.zeros(s, v.dtype) for s in parts])
+        _, unravel = mg.ravel([mg.zeros_like(v, shape=s) for s in parts])
         return tuple(unravel(v)[:used])
 
     return Case(f, (v,))
@@ -155,18 +157,18 @@ def placed(op: Callable, shape: tuple, index: Any, draw: Callable, rng: np.rando
     small = full[draw(st.integers(0, len(full))) :]
     small = tuple(1 if draw(st.integers(0, 3)) == 0 else n for n in small)
     args = layout(draw, normal(rng, shape)), layout(draw, normal(rng, small))
-    return Case(lambda x, v: op(x, index, v), args, True)
+    return Case(lambda x, v: op(x, like(x, index), v), args, True)
 
 
 def getitem_case(draw: Callable, rng: np.random.Generator) -> Case:
     shape, index = indexed(draw)
-    return Case(lambda x: mg.getitem(x, index), (layout(draw, normal(rng, shape)),), True)
+    return Case(lambda x: mg.getitem(x, like(x, index)), (layout(draw, normal(rng, shape)),), True)
 
 
 def scatter_case(draw: Callable, rng: np.random.Generator) -> Case:
     shape, index = indexed(draw)
     values = layout(draw, normal(rng, np.empty(shape)[index].shape))
-    return Case(lambda v: mg.scatter(v, index, shape), (values,), True)
+    return Case(lambda v: mg.scatter(v, like(v, index), shape), (values,), True)
 
 
 def reshaping(op: Callable, draw_params: Callable) -> Callable:
@@ -398,7 +400,7 @@ def block_case(draw: Callable, rng: np.random.Generator) -> Case:
     if form == "one":
         return Case(lambda a: mg.block(a), (a,), True)
     if form == "row":
-        return Case(lambda a: mg.block([a[0], a[0, 0]]), (a,), True)
+        return Case(lambda a: mg.block([a[0, ...], a[0, 0]]), (a,), True)
     return Case(lambda a, b, c: mg.block([[a, b], [c]]), (a, b if m > 1 else b[:, None], c), True)
 
 
@@ -428,7 +430,7 @@ def filled_case(draw: Callable, rng: np.random.Generator) -> Case:
     shape = pattern.result_shape
     if draw(st.booleans()):
         return Case(lambda v: mg.full(shape, v), (value,), True)
-    return Case(lambda v: mg.full_like(np.zeros(shape, v.dtype), v), (value,), True)
+    return Case(lambda v: mg.full_like(mg.zeros_like(v, shape=shape), v), (value,), True)
 
 
 def line_case(op: Callable, values: Callable, analytic: bool = True) -> Callable:
@@ -464,7 +466,9 @@ def take_along_axis_case(draw: Callable, rng: np.random.Generator) -> Case:
     else:
         wide[axis] = draw(st.integers(0, 4))
     indices = rng.integers(-n, n, wide)
-    return Case(lambda x: mg.take_along_axis(x, indices, axis), (layout(draw, normal(rng, shape)),), True)
+    return Case(
+        lambda x: mg.take_along_axis(x, like(x, indices), axis), (layout(draw, normal(rng, shape)),), True
+    )
 
 
 def compress_case(draw: Callable, rng: np.random.Generator) -> Case:
@@ -472,7 +476,7 @@ def compress_case(draw: Callable, rng: np.random.Generator) -> Case:
     axis = some_axis(draw, shape)
     n = math.prod(shape) if axis is None else shape[axis]
     condition = rng.random(draw(st.integers(0, n))) < 0.5
-    return Case(lambda x: mg.compress(condition, x, axis), (layout(draw, normal(rng, shape)),), True)
+    return Case(lambda x: mg.compress(like(x, condition), x, axis), (layout(draw, normal(rng, shape)),), True)
 
 
 def extract_case(draw: Callable, rng: np.random.Generator) -> Case:
@@ -484,13 +488,15 @@ def extract_case(draw: Callable, rng: np.random.Generator) -> Case:
 def choose_case(draw: Callable, rng: np.random.Generator) -> Case:
     a, *rest = broadcastable(draw, 3)
     which = rng.integers(0, 2, a)
-    return Case(lambda *xs: mg.choose(which, xs), tuple(layout(draw, normal(rng, s)) for s in rest), True)
+    return Case(
+        lambda *xs: mg.choose(like(xs[0], which), xs), tuple(layout(draw, normal(rng, s)) for s in rest), True
+    )
 
 
 def bincount_case(draw: Callable, rng: np.random.Generator) -> Case:
     x = rng.integers(0, 4, draw(st.integers(0, 5)))
     least = draw(st.integers(0, 5))
-    return Case(lambda w: mg.bincount(x, w, least), (layout(draw, normal(rng, x.shape)),), True)
+    return Case(lambda w: mg.bincount(like(w, x), w, least), (layout(draw, normal(rng, x.shape)),), True)
 
 
 def found(op: Callable) -> Callable:
@@ -506,7 +512,8 @@ def found(op: Callable) -> Callable:
 def places_case(op: Callable) -> Callable:
     """A case of the places that are not zero, counted."""
     return lambda draw, rng: Case(
-        lambda x: np.size(op(mg.maximum(x, 0.0))), (layout(draw, nonzero(rng, draw(shapes(min_dims=1)))),)
+        lambda x: like(x, np.int64(size_of(op(mg.maximum(x, 0.0))))),
+        (layout(draw, nonzero(rng, draw(shapes(min_dims=1)))),),
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import testing
+from minigrad.core import namespace_of
 from minigrad.testing import (  # noqa: F401  (the families of cases take them from here)
     Case,
     distinct,
@@ -28,6 +29,13 @@ from minigrad.testing import (  # noqa: F401  (the families of cases take them f
 def layout(draw: Callable, x: np.ndarray) -> np.ndarray:
     """`x` in one of several memory layouts, and read-only: a rule that writes into its input fails."""
     return draw(testing.layouts(x))
+
+
+def like(x: Any, constant: Any) -> Any:
+    """A constant of a case, an array or an index with some, in the library of `x`, beside which it stands."""
+    if isinstance(constant, tuple):
+        return tuple([like(x, part) for part in constant])
+    return namespace_of(x).asarray(constant) if isinstance(constant, (np.ndarray, np.generic)) else constant
 
 
 def broadcastable(draw: Callable, n: int) -> tuple:
@@ -106,7 +114,7 @@ def times(case: Callable) -> Callable:
 
     def product(draw: Callable, rng: np.random.Generator) -> Case:
         f, args, _ = case(draw, rng)
-        return Case(lambda *xs: mg.where(mg.greater(f(*xs), 0), xs[0], 0.0), args)
+        return Case(lambda *xs: mg.where(mg.greater(mg.astype(f(*xs), float), 0), xs[0], 0.0), args)
 
     return product
 

@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.core import dtype_of, result_dtype
 
-from .builders import Case, X, Y, axes, broadcastable, layout, nonzero, normal, of, shapes
+from .builders import Case, X, Y, axes, broadcastable, layout, like, nonzero, normal, of, shapes
 
 
 def through(op: Callable, left: Callable = normal, right: Callable = normal) -> Callable:
@@ -18,14 +19,14 @@ def through(op: Callable, left: Callable = normal, right: Callable = normal) -> 
         a, b = broadcastable(draw, 2)
         args = layout(draw, left(rng, a)), layout(draw, right(rng, b))
         weights = complex_normal(rng, np.broadcast_shapes(a, b))
-        return Case(lambda x, y: back(weights * op(x + 1j * y), x, y), args)
+        return Case(lambda x, y: back(like(x, weights) * op(x + 1j * y), x, y), args)
 
     return case
 
 
 def back(z: Any, *xs: Any) -> Any:
     """The real part, in the dtype of the arguments: half precision has no complex counterpart."""
-    return mg.real(z).astype(np.result_type(*[x.dtype for x in xs]))
+    return mg.astype(mg.real(z), result_dtype(xs))
 
 
 def complex_normal(rng: np.random.Generator, shape: tuple) -> np.ndarray:
@@ -57,7 +58,7 @@ def transform(op: Callable, draw_axes: Callable, one: bool = False, half: str = 
         weights = complex_normal(rng, op(args[0], **how).shape)
 
         def f(x: Any, *y: Any) -> Any:
-            return back(weights * op(x + 1j * y[0] if y else x, **how), x, *y)
+            return back(like(x, weights) * op(x + 1j * y[0] if y else x, **how), x, *y)
 
         return Case(f, tuple(args))
 
@@ -101,12 +102,15 @@ def real_if_close_case(draw: Callable, rng: np.random.Generator) -> Case:
 
 
 def question(op: Callable) -> Callable:
-    """What is asked of x + i times a mask is a constant, with which x is multiplied."""
+    """What is asked of x + i times a mask is a constant, and says where x is not zero."""
 
     def case(draw: Callable, rng: np.random.Generator) -> Case:
         shape = draw(shapes())
         mask = rng.random(shape) < 0.5
-        return Case(lambda x: x * op(x + 1j * mask), (layout(draw, nonzero(rng, shape)),))
+        return Case(
+            lambda x: mg.where(op(x + 1j * mg.astype(like(x, mask), dtype_of(x))), x, 0.0),
+            (layout(draw, nonzero(rng, shape)),),
+        )
 
     return case
 
@@ -122,7 +126,7 @@ def eigen(op: Callable) -> Callable:
         weights = [complex_normal(rng, out.shape) for out in op(a)]
         # Squares: the sign of an eigenvector is LAPACK's, and changes from one matrix to the next.
         return Case(
-            lambda a: tuple(back(c * out * out, a) for c, out in zip(weights, op(a), strict=True)),
+            lambda a: tuple(back(like(a, c) * out * out, a) for c, out in zip(weights, op(a), strict=True)),
             (layout(draw, a),),
         )
 

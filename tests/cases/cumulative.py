@@ -172,3 +172,6 @@ NUMPY_CALLS: dict[str, list] = {
 
 # Checked to third order, too.
 THIRD = {"prod", "cumprod", "recurrence", "nanprod", "gradient"}
+
+# The slopes along each axis have the dtype of that axis and of the samples.
+ONE_DTYPE = {"gradient"}

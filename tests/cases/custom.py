@@ -12,38 +12,38 @@ from .builders import Case, layout, normal, shapes
 
 @mg.custom_jvp
 def wave(x: Any, y: Any) -> Any:
-    return np.sin(x) * y
+    return mg.sin(x) * y
 
 
 @wave.defjvp
 def wave_rule(primals: Any, tangents: Any) -> Any:
     (x, y), (dx, dy) = primals, tangents
-    return wave(x, y), np.cos(x) * y * dx + np.sin(x) * dy
+    return wave(x, y), mg.cos(x) * y * dx + mg.sin(x) * dy
 
 
 @mg.custom_vjp
 def swing(x: Any) -> Any:
-    return np.sin(x) * x
+    return mg.sin(x) * x
 
 
-swing.defvjp(lambda x: (np.sin(x) * x, x), lambda x, ct: (ct * (np.cos(x) * x + np.sin(x)),))
+swing.defvjp(lambda x: (mg.sin(x) * x, x), lambda x, ct: (ct * (mg.cos(x) * x + mg.sin(x)),))
 
 
 @mg.custom_vjp
 def swings(x: Any, y: Any) -> Any:
-    return {"sum": x + np.sin(y), "product": x * y}
+    return {"sum": x + mg.sin(y), "product": x * y}
 
 
 swings.defvjp(
     lambda x, y: (swings(x, y), [x, {"y": y}]),
     lambda res, ct: (
         ct["sum"] + ct["product"] * res[1]["y"],
-        ct["sum"] * np.cos(res[1]["y"]) + ct["product"] * res[0],
+        ct["sum"] * mg.cos(res[1]["y"]) + ct["product"] * res[0],
     ),
 )
 
-swing_again = mg.checkpoint(lambda x: np.sin(x) * x)
-swings_again = mg.checkpoint(lambda x, y: {"sum": x + np.sin(y), "product": x * y})
+swing_again = mg.checkpoint(lambda x: mg.sin(x) * x)
+swings_again = mg.checkpoint(lambda x, y: {"sum": x + mg.sin(y), "product": x * y})
 
 
 def with_tangent(f: Callable) -> Callable:

@@ -1,11 +1,13 @@
 """Elementwise arithmetic, functions, kinks and comparisons."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.core import dtype_of, result_dtype
 
 from .builders import (
     INSIDE,
@@ -20,6 +22,7 @@ from .builders import (
     fractional,
     inside,
     layout,
+    like,
     nonzero,
     normal,
     of,
@@ -45,8 +48,10 @@ def where_case(draw: Callable, rng: np.random.Generator) -> Case:
     c, a, b = broadcastable(draw, 3)
     mask = rng.random(c) < 0.5
     if draw(st.booleans()):
-        return Case(lambda x: mg.where(mask, x, 0.5), (layout(draw, normal(rng, a)),), True)
-    return Case(lambda x, y: mg.where(mask, x, y), tuple(layout(draw, normal(rng, s)) for s in (a, b)), True)
+        return Case(lambda x: mg.where(like(x, mask), x, 0.5), (layout(draw, normal(rng, a)),), True)
+    return Case(
+        lambda x, y: mg.where(like(x, mask), x, y), tuple(layout(draw, normal(rng, s)) for s in (a, b)), True
+    )
 
 
 def clip_case(draw: Callable, rng: np.random.Generator) -> Case:
@@ -74,28 +79,31 @@ def wins_case(draw: Callable, rng: np.random.Generator) -> Case:
 
 def float_power_case(draw: Callable, rng: np.random.Generator) -> Case:
     # In double precision, and back: as every other case it is to keep the dtype of its arguments.
-    return binary(lambda x, y: mg.float_power(x, y).astype(np.result_type(x, y)), positive, normal, False)(
-        draw, rng
-    )
+    def f(x: Any, y: Any) -> Any:
+        return mg.astype(mg.float_power(x, y), result_dtype((x, y)))
+
+    return binary(f, positive, normal, False)(draw, rng)
 
 
 def heaviside_case(draw: Callable, rng: np.random.Generator) -> Case:
     a, b = broadcastable(draw, 2)
     signs = rng.integers(-1, 2, a)
-    return Case(lambda y: mg.heaviside(signs.astype(y.dtype), y), (layout(draw, normal(rng, b)),))
+    return Case(
+        lambda y: mg.heaviside(mg.astype(like(y, signs), dtype_of(y)), y), (layout(draw, normal(rng, b)),)
+    )
 
 
 def ldexp_case(draw: Callable, rng: np.random.Generator) -> Case:
     a, b = broadcastable(draw, 2)
     n = rng.integers(-2, 3, b)
-    return Case(lambda x: mg.ldexp(x, n), (layout(draw, normal(rng, a)),))
+    return Case(lambda x: mg.ldexp(x, like(x, n)), (layout(draw, normal(rng, a)),))
 
 
 def select_case(draw: Callable, rng: np.random.Generator) -> Case:
     a, b, c = broadcastable(draw, 3)
-    masks = rng.random((2, *a)) < 0.4
+    masks = tuple(rng.random((2, *a)) < 0.4)
     args = [layout(draw, normal(rng, s)) for s in (a, b, c)]
-    return Case(lambda x, y, z: mg.select(list(masks), [x, y], z), tuple(args), True)
+    return Case(lambda x, y, z: mg.select(like(x, masks), [x, y], z), tuple(args), True)
 
 
 def off_powers(rng: np.random.Generator, shape: tuple) -> np.ndarray:
@@ -117,9 +125,9 @@ def beyond_one(rng: np.random.Generator, shape: tuple) -> np.ndarray:
 
 
 def astype_case(draw: Callable, rng: np.random.Generator) -> Case:
-    # The type in between is wider than all others, so that nothing is lost.
+    # The type in between is wider than those of the argument, so that nothing is lost.
     x = layout(draw, normal(rng, draw(shapes())))
-    return Case(lambda x: mg.sin(x.astype(np.longdouble)).astype(x.dtype), (x,))
+    return Case(lambda x: mg.astype(mg.sin(mg.astype(x, np.complex128)), dtype_of(x)), (x,))
 
 
 FUNCTIONS_OF_ONE = (

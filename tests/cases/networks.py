@@ -7,9 +7,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.core import dtype_of
 from minigrad.testing import convolutions, poolings
 
-from .builders import Case, distinct, layout, normal, positive, transposed
+from .builders import Case, distinct, layout, like, normal, positive, transposed
 
 
 def conv_case(draw: Callable, rng: np.random.Generator) -> Case:
@@ -77,7 +78,9 @@ def batch_norm_transpose_case(draw: Callable, rng: np.random.Generator) -> Case:
 def cross_entropy_case(draw: Callable, rng: np.random.Generator) -> Case:
     n, c = draw(st.integers(0, 3)), draw(st.integers(1, 4))
     labels = rng.integers(0, c, n)
-    return Case(lambda x: mg.softmax_cross_entropy(x, labels), (layout(draw, normal(rng, (n, c))),), True)
+    return Case(
+        lambda x: mg.softmax_cross_entropy(x, like(x, labels)), (layout(draw, normal(rng, (n, c))),), True
+    )
 
 
 def network_case(draw: Callable, rng: np.random.Generator) -> Case:
@@ -86,8 +89,9 @@ def network_case(draw: Callable, rng: np.random.Generator) -> Case:
     stride = draw(st.integers(1, 2))
 
     def f(w: Any, gamma: Any, beta: Any) -> Any:
-        y = mg.batch_norm(mg.conv2d(x.astype(w.dtype), w, stride, 1), gamma, beta, 0.1)
-        return mg.softmax_cross_entropy(mg.sum(mg.max_pool2d(mg.relu(y), 2), (1, 2)), labels)
+        images = mg.astype(like(w, x), dtype_of(w))
+        y = mg.batch_norm(mg.conv2d(images, w, stride, 1), gamma, beta, 0.1)
+        return mg.softmax_cross_entropy(mg.sum(mg.max_pool2d(mg.relu(y), 2), (1, 2)), like(w, labels))
 
     args = 0.5 * normal(rng, (2, 3, 3, 2)), positive(rng, (2,)), normal(rng, (2,))
     return Case(f, tuple(layout(draw, a) for a in args))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 
-from .builders import Case, X, Y, distinct, layout, of, shapes, times
+from .builders import Case, X, Y, distinct, layout, like, of, shapes, times
 
 
 def along(op: Callable) -> Callable:
@@ -44,7 +44,7 @@ def lexsort_place(draw: Callable, rng: np.random.Generator) -> Case:
     shape = draw(shapes(min_dims=1))
     axis = draw(st.integers(-len(shape), len(shape) - 1))
     coarse = rng.integers(0, 2, shape).astype(float)  # with ties, which the first key decides
-    return Case(lambda x: mg.lexsort((x, coarse), axis), (layout(draw, distinct(rng, shape)),))
+    return Case(lambda x: mg.lexsort((x, like(x, coarse)), axis), (layout(draw, distinct(rng, shape)),))
 
 
 CASES: dict[str, Callable] = {}

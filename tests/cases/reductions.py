@@ -1,11 +1,13 @@
 """Reductions over axes, with and without a mask, an initial value and NaNs."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad.core import dtype_of
 
 from .builders import (
     AXES,
@@ -14,6 +16,7 @@ from .builders import (
     axes,
     distinct,
     layout,
+    like,
     nonzero,
     normal,
     of,
@@ -60,9 +63,11 @@ def masked(
         x, first = layout(draw, values(rng, shape)), np.array(0.07)
         if kind == "initial":
             where = draw(st.sampled_from([True, rng.random(shape) < 0.7]))
-            return Case(lambda x, first: op(x, axis=axis, initial=first, where=where), (x, first))
+            return Case(lambda x, first: op(x, axis=axis, initial=first, where=like(x, where)), (x, first))
         mask.flat[rng.integers(mask.size)] = False
-        return Case(lambda x: op(x, axis=axis, where=mask, **({"initial": 0.07} if initial else {})), (x,))
+        return Case(
+            lambda x: op(x, axis=axis, where=like(x, mask), **({"initial": 0.07} if initial else {})), (x,)
+        )
 
     return some
 
@@ -84,7 +89,12 @@ def nan_place(op: Callable) -> Callable:
         shape = draw(shapes(min_dims=1, min_side=2))
         axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
         x = layout(draw, with_nan(distinct)(rng, shape))
-        return Case(lambda x: mg.nansum(x * mg.greater(op(x, axis=axis, keepdims=True), 0), 0), (x,))
+
+        def f(x: Any) -> Any:
+            later = mg.greater(op(x, axis=axis, keepdims=True), 0)
+            return mg.nansum(x * mg.astype(later, dtype_of(x)), 0)
+
+        return Case(f, (x,))
 
     return case
 

@@ -18,6 +18,7 @@ from .builders import (
     axes,
     distinct,
     layout,
+    like,
     normal,
     of,
     positive,
@@ -50,7 +51,7 @@ def cov_case(draw: Callable, rng: np.random.Generator) -> Case:
     if kind == "weights":
         often = draw(st.sampled_from([None, np.arange(1, n + 1)]))
         args = layout(draw, m), positive(rng, (n,))
-        return Case(lambda m, w: mg.cov(m, fweights=often, aweights=w), args)
+        return Case(lambda m, w: mg.cov(m, fweights=like(m, often), aweights=w), args)
     return Case(lambda m: mg.cov(m, bias=kind == "bias"), (layout(draw, m),))
 
 
