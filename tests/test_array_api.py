@@ -86,6 +86,10 @@ def on_both(f: Callable, args: tuple, seed: int) -> None:
     leaves, treedef = mg.tree_flatten(y)
     c = mg.tree_unflatten(treedef, directions(leaves, np.random.default_rng(seed + 1)))
     assert_same(J.T(c), other_J.T(mg.tree_map(to_strict, c)))
+    pairs = [mg.tree_map(lambda a: np.stack([a, -2 * a]), t) for t in (ts, c)]
+    other_pairs = mg.tree_map(to_strict, pairs)
+    assert_same(J.many(*pairs[0]), other_J.many(*other_pairs[0]))
+    assert_same(J.T.many(pairs[1]), other_J.T.many(other_pairs[1]))
 
 
 def assert_same(one: Any, other: Any) -> None:

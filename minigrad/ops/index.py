@@ -106,7 +106,7 @@ _index_set = Primitive(
 def _impl_getitem(xp: Any, x: Any, index: Any) -> Any:
     x = xp.asarray(x)
     last = index[-1] if type(index) is tuple and index else index
-    if getattr(last, "shape", ()) and dtype_of(last).kind in "iu":
+    if hasattr(last, "shape") and dtype_of(last).kind in "iu":
         before = index[:-1] if type(index) is tuple else ()
         if all(type(i) is slice and i == slice(None) for i in before):
             return xp.take(x, last, axis=len(before))
@@ -220,7 +220,7 @@ def _batched(index: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
         return (slice(None), *parts), shape
     xp = namespace_of(next((i for i in parts if hasattr(i, "shape")), None))
     n = math.prod(shape)
-    return (slice(None), xp.reshape(xp.arange(n), shape)[index]), (n,)
+    return (slice(None), _impl_getitem(xp, xp.reshape(xp.arange(n), shape), index)), (n,)
 
 
 def _getitem_batch(args: Sequence[Any], params: dict, batched: Sequence[int]) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core import Primitive, shape_of
-from .index import getitem
+from .index import take
 from .shape import moveaxis, reshape, stack
 
 
@@ -39,6 +39,6 @@ def one_by_one(prim: Primitive, args: Sequence[Any], params: dict, batched: Sequ
     """The primitive on each slice of its batched arguments, the results stacked."""
     slices = range(shape_of(args[batched[0]])[0])
     outs = [
-        prim(*[getitem(a, j) if i in batched else a for i, a in enumerate(args)], **params) for j in slices
+        prim(*[take(a, j, 0) if i in batched else a for i, a in enumerate(args)], **params) for j in slices
     ]
     return tuple([stack(ys) for ys in zip(*outs, strict=True)]) if prim.multiple else stack(outs)
