@@ -18,12 +18,16 @@ from .ops.complex import *  # noqa: F403
 from .ops.conv import conv2d, conv2d_filter, conv2d_input
 from .ops.create import *  # noqa: F403
 from .ops.cumulative import *  # noqa: F403
+from .ops.diagonals import *  # noqa: F403
+from .ops.differences import *  # noqa: F403
 from .ops.elementwise.choices import *  # noqa: F403
 from .ops.elementwise.constants import *  # noqa: F403
 from .ops.elementwise.functions import *  # noqa: F403
+from .ops.exponential import *  # noqa: F403
 from .ops.index import *  # noqa: F403
 from .ops.join import *  # noqa: F403
 from .ops.loss import softmax_cross_entropy
+from .ops.nan import *  # noqa: F403
 from .ops.norm import batch_norm
 from .ops.order import *  # noqa: F403
 from .ops.polynomial import *  # noqa: F403
@@ -53,6 +57,7 @@ from .ops.shape import (
 )
 from .ops.special import erf, i0, sinc
 from .ops.statistics import *  # noqa: F403
+from .ops.windows import *  # noqa: F403
 from .transforms import (
     ggn_vp,
     grad,

@@ -17,11 +17,15 @@ from .ops import complex as complexes
 from .ops import (
     create,
     cumulative,
+    diagonals,
+    differences,
     elementwise,
+    exponential,
     fft,
     index,
     join,
     linalg,
+    nan,
     order,
     polynomial,
     products,
@@ -30,6 +34,7 @@ from .ops import (
     shape,
     special,
     statistics,
+    windows,
 )
 from .ops.elementwise import choices, constants, functions
 from .rules import add, multiply
@@ -91,13 +96,13 @@ FUNCTIONS |= {
     np.size: lambda x: x.size,
     np.empty_like: create.zeros_like,
     np.lib.stride_tricks.sliding_window_view: lambda x, window_shape, axis=None, **kind: (
-        rearrange.sliding_window_view(x, window_shape, axis)
+        windows.sliding_window_view(x, window_shape, axis)
     ),
     np.result_type: lambda *xs: np.result_type(*[x.dtype if isinstance(x, Tracer) else x for x in xs]),
 }
 FUNCTIONS |= {
     getattr(np, name): getattr(module, name)
-    for module in (cumulative, order, polynomial, statistics)
+    for module in (cumulative, diagonals, differences, nan, order, polynomial, statistics)
     for name in module.__all__
     if hasattr(np, name)
 }
@@ -110,7 +115,7 @@ REDUCTIONS: dict[np.ufunc, Callable] = {  # ufunc.reduce takes the first axis wh
     np.maximum: lambda x, axis=0, **how: reduce.max(x, axis, **how),
     np.minimum: lambda x, axis=0, **how: reduce.min(x, axis, **how),
     np.multiply: lambda x, axis=0, **how: cumulative.prod(x, axis, **how),
-    np.logaddexp: lambda x, axis=0, **how: reduce.logsumexp(x, axis, **how),
+    np.logaddexp: lambda x, axis=0, **how: exponential.logsumexp(x, axis, **how),
     np.logical_and: lambda x, axis=0, **how: reduce.all(x, axis, **how),
     np.logical_or: lambda x, axis=0, **how: reduce.any(x, axis, **how),
 }
@@ -284,8 +289,8 @@ METHODS: dict[str, Any] = {
     "put": _no(".put()", _NEW),
     "resize": _no(".resize()", _NEW),
     "repeat": rearrange.repeat,
-    "diagonal": rearrange.diagonal,
-    "trace": rearrange.trace,
+    "diagonal": diagonals.diagonal,
+    "trace": diagonals.trace,
     "nonzero": index.nonzero,
     "searchsorted": index.searchsorted,
     "compress": lambda self, condition, axis=None: index.compress(condition, self, axis),

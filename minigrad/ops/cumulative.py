@@ -1,4 +1,4 @@
-"""Along an axis: running sums, products and extrema, and what goes with them: differences and integrals.
+"""Products, and running sums, products and extrema along an axis.
 
 Products are differentiated without a division, so zeros among the factors do no harm, at any order: the
 derivative of a running product is a linear recurrence, and the derivatives of that are recurrences again.
@@ -8,11 +8,11 @@ import math
 from typing import Any
 
 from ..core import Primitive, dtype_of, namespace_of, shape_of
-from ..rules import astype, broadcast_to, defjvp, deflinear, defzero, input_flops
-from .elementwise import abs, ceil, floor, greater, less, negative, where
+from ..rules import broadcast_to, defjvp, deflinear, defzero, input_flops
+from .elementwise import negative
 from .index import take_along_axis
-from .reduce import Axis, along, axes_of, cast, only, sum, valid
-from .shape import as_array, concatenate, ravel_array, reshape
+from .reduce import Axis, along, axes_of, cast, only, sum
+from .shape import as_array, concatenate
 
 __all__ = [
     "cummax",
@@ -21,15 +21,7 @@ __all__ = [
     "cumsum",
     "cumulative_prod",
     "cumulative_sum",
-    "diff",
-    "ediff1d",
-    "gradient",
-    "nancumprod",
-    "nancumsum",
-    "nanprod",
     "prod",
-    "trapezoid",
-    "unwrap",
 ]
 
 
@@ -46,15 +38,6 @@ def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     return _cumsum(x, axis=axis, reverse=False)
 
 
-def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
-    """Running sums along `axis` in which NaN counts as 0, with derivative zero.
-
-    >>> nancumsum([1.0, np.nan, 3.0])
-    array([1., 1., 4.])
-    """
-    return cumsum(only(x, valid(x), 0), axis, dtype)
-
-
 def cumulative_sum(
     x: Any, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Any:
@@ -67,7 +50,7 @@ def cumulative_sum(
     """
     x, axis = _one_axis("cumulative_sum", x, axis)
     out = cumsum(x, axis, dtype)
-    return concatenate([_edge(out, axis, 0), out], axis) if include_initial else out
+    return concatenate([edge(out, axis, 0), out], axis) if include_initial else out
 
 
 def _impl_cumulative(kind: str) -> Any:
@@ -114,15 +97,6 @@ def prod(
     return out if initial is None else out * initial
 
 
-def nanprod(x: Any, axis: Axis = None, dtype: Any = None, *, where: Any = True, **how: Any) -> Any:
-    """Product over `axis` of what is not NaN, with the arguments of `prod`.
-
-    >>> float(nanprod([2.0, np.nan, 3.0]))
-    6.0
-    """
-    return prod(x, axis, dtype, where=valid(x, where), **how)
-
-
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """Running products along `axis`; of the flattened `x` without one.
 
@@ -131,15 +105,6 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """
     x, axis = along(cast(x, dtype), axis)
     return _cumprod(x, axis=axis, reverse=False)
-
-
-def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
-    """Running products along `axis` in which NaN counts as 1, with derivative zero.
-
-    >>> nancumprod([2.0, np.nan, 3.0])
-    array([2., 2., 6.])
-    """
-    return cumprod(only(x, valid(x), 1), axis, dtype)
 
 
 def cumulative_prod(
@@ -154,7 +119,7 @@ def cumulative_prod(
     """
     x, axis = _one_axis("cumulative_prod", x, axis)
     out = cumprod(x, axis, dtype)
-    return concatenate([_edge(out, axis, 1), out], axis) if include_initial else out
+    return concatenate([edge(out, axis, 1), out], axis) if include_initial else out
 
 
 def _impl_recurrence(xp: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
@@ -194,21 +159,21 @@ def _others(x: Any, axis: tuple[int, ...]) -> Any:
 
 def _next(y: Any, axis: int, first: float, reverse: bool) -> Any:
     """`y` moved on by one place along `axis`; `first` enters."""
-    edge = _edge(y, axis, first, min(1, shape_of(y)[axis]))
-    return concatenate([_cut(y, axis, 1, None), edge] if reverse else [edge, _cut(y, axis, None, -1)], axis)
+    end = edge(y, axis, first, min(1, shape_of(y)[axis]))
+    return concatenate([cut(y, axis, 1, None), end] if reverse else [end, cut(y, axis, None, -1)], axis)
 
 
 def _cumprod_jvp(t: Any, ans: Any, x: Any, axis: int, reverse: bool) -> Any:
     # y[k+1] = x[k+1] y[k], so dy[k+1] = x[k+1] dy[k] + dx[k+1] y[k].
-    links = _cut(x, axis, None, -1) if reverse else _cut(x, axis, 1, None)
+    links = cut(x, axis, None, -1) if reverse else cut(x, axis, 1, None)
     return recurrence(links, t * _next(ans, axis, 1, reverse), axis=axis, reverse=reverse)
 
 
 def _recurrence_in_links(t: Any, ans: Any, a: Any, b: Any, axis: int, reverse: bool) -> Any:
     # h[k+1] = a[k] h[k] + b[k+1], so dh[k+1] = a[k] dh[k] + da[k] h[k].
-    edge = _edge(b, axis, 0, min(1, shape_of(b)[axis]))
-    pushed = t * (_cut(ans, axis, 1, None) if reverse else _cut(ans, axis, None, -1))
-    pushed = concatenate([pushed, edge] if reverse else [edge, pushed], axis)
+    end = edge(b, axis, 0, min(1, shape_of(b)[axis]))
+    pushed = t * (cut(ans, axis, 1, None) if reverse else cut(ans, axis, None, -1))
+    pushed = concatenate([pushed, end] if reverse else [end, pushed], axis)
     return recurrence(a, pushed, axis=axis, reverse=reverse)
 
 
@@ -277,147 +242,6 @@ _running_argmax.flops = lambda args, outs, params: (
 )
 
 
-# ----- Differences -----
-
-
-def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    """Differences of neighbours along `axis`, taken `n` times, with `prepend` and `append` joined on first.
-
-    >>> diff([1.0, 3.0, 6.0])
-    array([2., 3.])
-    """
-    x = as_array(x)
-    if n < 0:
-        raise ValueError(f"diff: n is {n}, but there are no differences of negative order")
-    if not shape_of(x):
-        raise ValueError("diff: a number has no neighbours: x must have an axis")
-    (axis,) = axes_of(x, axis)
-    if n == 0:
-        return x
-    ends = [None if end is None else _end(end, x, axis) for end in (prepend, append)]
-    x = concatenate([part for part in (ends[0], x, ends[1]) if part is not None], axis)
-    for _ in range(n):
-        x = _cut(x, axis, 1, None) - _cut(x, axis, None, -1)
-    return x
-
-
-def _end(end: Any, x: Any, axis: int) -> Any:
-    end = _number_like(end, x)
-    shape = shape_of(x)
-    return end if shape_of(end) else broadcast_to(end, shape=(*shape[:axis], 1, *shape[axis + 1 :]))
-
-
-def ediff1d(x: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    """Differences of neighbours in the flattened `x`, between `to_begin` and `to_end`.
-
-    >>> ediff1d([1.0, 3.0, 6.0], to_begin=0.0)
-    array([0., 2., 3.])
-    """
-    x = as_array(x)
-    parts = [to_begin, diff(ravel_array(x)), to_end]
-    return concatenate([ravel_array(_number_like(p, x)) for p in parts if p is not None])
-
-
-def gradient(f: Any, *varargs: Any, axis: Axis = None, edge_order: int = 1) -> Any:
-    """Slopes of the samples `f` along each axis, a tuple if there are several: central differences inside.
-
-    `varargs` is the spacing: nothing (1), one number for all axes, or a number or the coordinates an axis.
-    At the ends the difference is one-sided, of order `edge_order` (1 or 2). Inside, with slopes s and s' over
-    the steps h and h' to the left and right, it is (h' s + h s') / (h + h'), exact for parabolas.
-
-    Raises ValueError for fewer than `edge_order` + 1 samples or coordinates that do not match.
-
-    >>> gradient([0.0, 1.0, 4.0])
-    array([1., 2., 3.])
-    """
-    f = as_array(f)
-    shape, axes = shape_of(f), axes_of(f, axis)
-    if edge_order not in (1, 2):
-        raise ValueError(f"gradient: edge_order is {edge_order}, but must be 1 or 2")
-    if len(varargs) == 1 and not shape_of(varargs[0]):
-        varargs = varargs * len(axes)
-    spacings = varargs or [1.0] * len(axes)
-    if len(spacings) != len(axes):
-        raise TypeError(f"gradient: {len(varargs)} spacings for {len(axes)} axes")
-    for i in axes:
-        if shape[i] < edge_order + 1:
-            raise ValueError(f"gradient: axis {i} has {shape[i]} samples, but {edge_order + 1} are needed")
-    slopes = tuple(_slopes(f, _steps(h, f, i), i, edge_order) for i, h in zip(axes, spacings, strict=True))
-    return slopes[0] if len(slopes) == 1 else slopes
-
-
-def _slopes(f: Any, h: Any, axis: int, edge_order: int) -> Any:
-    s = diff(f, axis=axis) / h
-    s0, s1, h0, h1 = (
-        _cut(s, axis, None, -1),
-        _cut(s, axis, 1, None),
-        _cut(h, 0, None, -1),
-        _cut(h, 0, 1, None),
-    )
-    inside = (h1 * s0 + h0 * s1) / (h0 + h1)
-    if edge_order == 1:
-        ends = _cut(s, axis, None, 1), _cut(s, axis, -1, None)
-    else:
-        bend = (s1 - s0) / (h0 + h1)  # half of the second derivative
-        ends = (
-            _cut(s, axis, None, 1) - _cut(h, 0, None, 1) * _cut(bend, axis, None, 1),
-            _cut(s, axis, -1, None) + _cut(h, 0, -1, None) * _cut(bend, axis, -1, None),
-        )
-    return concatenate([ends[0], inside, ends[1]], axis)
-
-
-def _steps(h: Any, f: Any, axis: int) -> Any:
-    """The distances between samples along `axis`, shaped to go with differences of `f`."""
-    h, n = _number_like(h, f), shape_of(f)[axis]
-    if not shape_of(h):
-        h = broadcast_to(h, shape=(n - 1,))
-    elif shape_of(h) == (n,):
-        h = diff(h)
-    else:
-        raise ValueError(
-            f"gradient: axis {axis} has {n} samples, but the coordinates have shape {shape_of(h)}"
-        )
-    return reshape(h, (n - 1, *[1] * (len(shape_of(f)) - 1 - axis)))
-
-
-# ----- Integrals -----
-
-
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    """Integral of the samples `y` along `axis` by trapezoids, over the coordinates `x` or at distance `dx`.
-
-    >>> float(trapezoid([0.0, 1.0, 2.0]))
-    2.0
-    """
-    y = as_array(y)
-    (axis,) = axes_of(y, axis)
-    if x is not None:
-        x = as_array(x)
-        dx = diff(x, axis=axis) if len(shape_of(x)) > 1 else diff(x)
-        if len(shape_of(x)) == 1:
-            dx = reshape(dx, (-1, *[1] * (len(shape_of(y)) - 1 - axis)))
-    return sum(dx * (_cut(y, axis, 1, None) + _cut(y, axis, None, -1)) / 2, axis)
-
-
-def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Any:
-    """`p` with multiples of `period` added, so that no step along `axis` is longer than half a period.
-
-    Steps shorter than `discont` stay as they are. How many periods are added is a constant.
-
-    >>> unwrap([0.0, 5.0], period=4)
-    array([0., 1.])
-    """
-    p = as_array(p)
-    (axis,) = axes_of(p, axis)
-    step = diff(p, axis=axis)
-    half = period / 2
-    # A step of just half a period keeps its sign.
-    turns = where(greater(step, 0), ceil((step - half) / period), floor((step + half) / period))
-    turns = where(less(abs(step), half if discont is None else discont), 0.0, turns)
-    total = concatenate([_edge(p, axis, 0), cumsum(astype(turns, dtype=dtype_of(p)), axis)], axis)
-    return p - period * total
-
-
 # ----- Along an axis -----
 
 
@@ -428,19 +252,12 @@ def _one_axis(name: str, x: Any, axis: int | None) -> tuple[Any, int]:
     return along(x, axis)
 
 
-def _cut(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
+def cut(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
     part = slice(*slice(start, stop).indices(shape_of(x)[axis]))
     return x[(*(slice(None),) * axis, part, ...)]
 
 
-def _edge(x: Any, axis: int, value: float, n: int = 1) -> Any:
+def edge(x: Any, axis: int, value: float, n: int = 1) -> Any:
     """`value` in the shape of `n` slices of `x` across `axis`."""
     shape = shape_of(x)
     return namespace_of(x).full((*shape[:axis], n, *shape[axis + 1 :]), value, dtype=dtype_of(x))
-
-
-def _number_like(x: Any, like: Any) -> Any:
-    """`x` as an array; a Python number in the dtype of `like`, if that is floating point."""
-    if isinstance(x, (int, float)) and dtype_of(like).kind == "f":
-        return namespace_of(like).asarray(x, dtype=dtype_of(like))
-    return as_array(x, like)

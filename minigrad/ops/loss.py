@@ -6,8 +6,8 @@ Losses over a batch, with value, gradient and Hessian map in closed form, are ob
 from typing import Any
 
 from ..core import aval_str, dtype_of, namespace_of, shape_of, size_of
+from .exponential import log_softmax
 from .index import getitem
-from .reduce import log_softmax
 
 __all__ = ["check_labels", "softmax_cross_entropy"]
 

@@ -1,9 +1,8 @@
-"""Rearranging: roll, flip, repeat, tile, pad, insert, delete, diagonals, triangles, sliding windows.
+"""Rearranging: roll, flip, repeat, tile, pad, insert, delete.
 
 All move data without arithmetic. The signatures are NumPy's; what is repeated adds up in the transpose.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +12,8 @@ import numpy as np
 from ..core import Primitive, dtype_of, namespace_of, shape_of, size_of
 from ..rules import astype, deflinear, no_flops
 from .create import array
-from .elementwise import where
 from .index import take
-from .reduce import axes_of, sum
+from .reduce import axes_of
 from .shape import (
     as_array,
     broadcast_to,
@@ -29,9 +27,6 @@ from .shape import (
 
 __all__ = [
     "delete",
-    "diag",
-    "diagflat",
-    "diagonal",
     "flip",
     "fliplr",
     "flipud",
@@ -41,11 +36,7 @@ __all__ = [
     "resize",
     "roll",
     "rot90",
-    "sliding_window_view",
     "tile",
-    "trace",
-    "tril",
-    "triu",
 ]
 
 Axis = int | Sequence[int] | None
@@ -279,211 +270,12 @@ def delete(x: Any, obj: Any, axis: int | None = None) -> Any:
     return moveaxis(moveaxis(x, axis, 0)[namespace_of(x).asarray(stays)], 0, axis)
 
 
-# ----- Diagonals and triangles -----
-
-
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The elements x[i, i + offset] of the matrices over two axes, as a new last axis.
-
-    >>> diagonal(np.array([[1.0, 2.0], [3.0, 4.0]]))
-    array([1., 4.])
-    """
-    if len(shape_of(x)) < 2:
-        raise ValueError(f"diagonal: an array of shape {shape_of(x)} has no two axes")
-    return _diagonal(moveaxis(as_array(x), (axis1, axis2), (-2, -1)), offset=int(offset))
-
-
-def diag(x: Any, k: int = 0) -> Any:
-    """The matrix with a vector `x` on its `k`-th diagonal, or the `k`-th diagonal of a matrix `x`.
-
-    >>> diag(np.array([1.0, 2.0]))
-    array([[1., 0.],
-           [0., 2.]])
-    """
-    ndim = len(shape_of(x))
-    if ndim not in (1, 2):
-        raise ValueError(f"diag: an array of shape {shape_of(x)} is no vector and no matrix: see diagonal")
-    if ndim == 2:
-        return diagonal(x, k)
-    n = size_of(x) + abs(int(k))
-    return _on_diagonal(as_array(x), shape=(n, n), offset=int(k))
-
-
-def diagflat(x: Any, k: int = 0) -> Any:
-    """The matrix with the elements of `x` on its `k`-th diagonal.
-
-    >>> diagflat(np.array([[1.0, 2.0]])).shape
-    (2, 2)
-    """
-    return diag(ravel_array(x), k)
-
-
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
-    """Sum of the diagonal of the matrices over two axes.
-
-    >>> float(trace(np.eye(3)))
-    3.0
-    """
-    return sum(diagonal(x, offset, axis1, axis2), -1, dtype=dtype)
-
-
-def tril(x: Any, k: int = 0) -> Any:
-    """The matrices over the last two axes with zeros above the `k`-th diagonal.
-
-    >>> tril(np.ones((2, 2)))
-    array([[1., 0.],
-           [1., 1.]])
-    """
-    return where(_triangle(x, k), x, 0)
-
-
-def triu(x: Any, k: int = 0) -> Any:
-    """The matrices over the last two axes with zeros below the `k`-th diagonal.
-
-    >>> triu(np.ones((2, 2)))
-    array([[1., 1.],
-           [0., 1.]])
-    """
-    return where(_triangle(x, k - 1), 0, x)
-
-
-def _triangle(x: Any, k: int) -> Any:
-    xp, shape = namespace_of(x), shape_of(x)
-    if not shape:
-        raise ValueError("tril, triu: a number has no triangle; an array of one axis or more has")
-    return xp.tril(xp.ones((*shape, shape[0])[-2:] if len(shape) == 1 else shape[-2:], dtype=bool), k=int(k))
-
-
-def _place(shape: tuple[int, ...], offset: int) -> tuple[int, slice]:
-    """How long a diagonal of matrices is, and where it stands in their elements by rows."""
-    rows, columns = shape[-2:]
-    start = offset if offset >= 0 else -offset * columns
-    n = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
-    return n, slice(start, start + (n - 1) * (columns + 1) + 1, columns + 1) if n else slice(0)
-
-
-def _impl_on_diagonal(xp: Any, values: Any, shape: tuple[int, ...], offset: int) -> Any:
-    out = xp.zeros((*shape[:-2], shape[-2] * shape[-1]), dtype=values.dtype)
-    out[(..., _place(shape, offset)[1])] = values
-    return xp.reshape(out, shape)
-
-
-_diagonal = Primitive(
-    "diagonal",
-    lambda xp, x, offset: xp.diagonal(x, offset, -2, -1),
-    doc="diagonals of the matrices over the last two axes",
-)
-deflinear(
-    _diagonal,
-    lambda x, offset: (*shape_of(x)[:-2], _place(shape_of(x), offset)[0]),
-    lambda ct, x, offset: _on_diagonal(ct, shape=shape_of(x), offset=offset),
-)
-_on_diagonal: Primitive = Primitive("on_diagonal", _impl_on_diagonal, doc="zeros with values on one diagonal")
-deflinear(
-    _on_diagonal,
-    lambda values, shape, offset: shape,
-    lambda ct, values, shape, offset: _diagonal(ct, offset=offset),
-)
-
-
-# ----- Sliding windows -----
-
-
-def sliding_window_view(x: Any, window_shape: int | Sequence[int], axis: Axis = None) -> Any:
-    """Every window of `window_shape` along `axis`, as new last axes: a view, nothing is copied.
-
-    The transpose adds the windows up where they overlap. `axis` may name an axis more than once; without
-    it there is one window length an axis. Raises ValueError when the window is longer than the array.
-
-    >>> sliding_window_view(np.arange(4.0), 3)
-    array([[0., 1., 2.],
-           [1., 2., 3.]])
-    """
-    x = as_array(x)
-    window = tuple(int(n) for n in np.atleast_1d(window_shape))
-    axes = (
-        tuple(range(len(shape_of(x))))
-        if axis is None
-        else np.lib.array_utils.normalize_axis_tuple(axis, len(shape_of(x)), allow_duplicate=True)  # type: ignore[arg-type]
-    )
-    if len(window) != len(axes) or any(n < 0 for n in window):
-        raise ValueError(
-            f"sliding_window_view: a window of shape {window} does not fit axes {axes} of shape {shape_of(x)}"
-        )
-    if any(n < 1 for n in _places(x, window, axes)):
-        raise ValueError(
-            f"sliding_window_view: a window of shape {window} is longer than shape {shape_of(x)}: pad first"
-        )
-    return _windows(x, window=window, axis=axes)
-
-
-def _places(x: Any, window: tuple[int, ...], axis: tuple[int, ...]) -> tuple[int, ...]:
-    """How many places the window has along each axis."""
-    places = list(shape_of(x))
-    for i, n in zip(axis, window, strict=True):
-        places[i] -= n - 1
-    return tuple(places)
-
-
-def _impl_add_windows(
-    xp: Any, ct: Any, shape: tuple[int, ...], window: tuple[int, ...], axis: tuple[int, ...]
-) -> Any:
-    # Half precision adds up in single.
-    out = xp.zeros(shape, dtype=xp.float32 if dtype_of(ct) == np.float16 else ct.dtype)
-    places = ct.shape[: len(shape)]
-    for cell in itertools.product(*map(range, window)):
-        start = [0] * len(shape)
-        for i, k in zip(axis, cell, strict=True):
-            start[i] += k
-        out[tuple(slice(a, a + n) for a, n in zip(start, places, strict=True))] += ct[(..., *cell)]
-    return xp.astype(out, ct.dtype, copy=False)
-
-
-_windows = Primitive(
-    "sliding_windows",
-    lambda xp, x, window, axis: xp.lib.stride_tricks.sliding_window_view(x, window, axis=axis),
-    doc="every window of an array, as a view",
-)
-deflinear(
-    _windows,
-    lambda x, window, axis: (*_places(x, window, axis), *window),
-    lambda ct, x, window, axis: _add_windows(ct, shape=shape_of(x), window=window, axis=axis),
-)
-_add_windows: Primitive = Primitive(
-    "add_windows", _impl_add_windows, doc="windows added up where they overlap"
-)
-deflinear(
-    _add_windows,
-    lambda ct, shape, window, axis: shape,
-    lambda t, ct, shape, window, axis: _windows(t, window=window, axis=axis),
-)
-
-
 # ----- Many at once: a leading axis stays where it is -----
 
-
-def _behind(axes: Sequence[int]) -> tuple[int, ...]:
-    return tuple(i + 1 for i in axes)
-
-
 _roll.batch = lambda args, params, batched: _roll(
-    args[0], shift=params["shift"], axis=_behind(params["axis"])
+    args[0], shift=params["shift"], axis=tuple(i + 1 for i in params["axis"])
 )
 _pad.batch = lambda args, params, batched: _pad(args[0], width=((0, 0), *params["width"]))
-_diagonal.batch = lambda args, params, batched: _diagonal(args[0], **params)
-_on_diagonal.batch = lambda args, params, batched: _on_diagonal(
-    args[0], **params | {"shape": (shape_of(args[0])[0], *params["shape"])}
-)
-_windows.batch = lambda args, params, batched: _windows(
-    args[0], window=params["window"], axis=_behind(params["axis"])
-)
-_add_windows.batch = lambda args, params, batched: _add_windows(
-    args[0],
-    shape=(shape_of(args[0])[0], *params["shape"]),
-    window=params["window"],
-    axis=_behind(params["axis"]),
-)
 
-for _prim in (_roll, _pad, _diagonal, _on_diagonal, _windows):
+for _prim in (_roll, _pad):
     _prim.flops = no_flops
-_add_windows.flops = lambda args, outs, params: size_of(args[0])

@@ -1,7 +1,7 @@
-"""Reductions: sum, mean, variance, extrema, their NaN-blind namesakes, and the exponential family.
+"""Reductions: sum, mean, variance, extrema, and which element is the largest.
 
 `axis` is None, an int or a tuple, and `where` a mask that broadcasts to `x`, as in NumPy. max and min split
-ties evenly; argmax and argmin take the first. The nan-functions have derivative exactly zero at a NaN.
+ties evenly; argmax and argmin take the first.
 """
 
 import builtins
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..core import Primitive, dtype_of, shape_of
-from ..rules import astype, broadcast_to, defjvp, deflinear, defzero, elementwise_flops, input_flops
+from ..rules import astype, broadcast_to, defjvp, deflinear, defzero, input_flops
 from .complex import squared_modulus
-from .elementwise import equal, exp, greater, isnan, logical_and, logical_not, maximum, minimum, sqrt
+from .elementwise import equal, greater, maximum, minimum, sqrt
 from .elementwise import where as pick
 from .shape import as_array, ravel_array, reshape
 
@@ -24,21 +24,10 @@ __all__ = [
     "argmax",
     "argmin",
     "count_nonzero",
-    "log_softmax",
-    "logsumexp",
     "max",
     "mean",
     "min",
-    "nanargmax",
-    "nanargmin",
-    "nanmax",
-    "nanmean",
-    "nanmin",
-    "nanstd",
-    "nansum",
-    "nanvar",
     "ptp",
-    "softmax",
     "std",
     "sum",
     "var",
@@ -184,172 +173,6 @@ _min = Primitive("min", "min", doc="minimum over axes")
 for _prim in (_max, _min):
     defjvp(_prim, _extremum_jvp)
     _prim.flops = input_flops
-
-
-# ----- Exponential family -----
-
-
-def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """log Σ eˣ over `axis`, without overflow.
-
-    >>> float(logsumexp([1000.0, 1000.0]))
-    1000.6931471805599
-    """
-    return _logsumexp(x, axis=axes_of(x, axis), keepdims=keepdims)
-
-
-def _impl_logsumexp(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    top = xp.max(x, axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))  # all -inf: log 0 = -inf, and not NaN
-    total = xp.sum(xp.exp(x - top), axis=axis, keepdims=keepdims)
-    return xp.log(total) + xp.reshape(top, total.shape)
-
-
-_logsumexp = Primitive("logsumexp", _impl_logsumexp, doc="log of the sum of exponentials over axes")
-defjvp(
-    _logsumexp,
-    lambda t, ans, x, axis, keepdims: _sum(
-        t * exp(x - keep(ans, shape_of(x), axis)), axis=axis, keepdims=keepdims
-    ),
-)
-_logsumexp.flops = lambda args, outs, params: 13 * input_flops(args, outs, params)
-
-
-def softmax(x: Any, axis: Axis = -1) -> Any:
-    """eˣ / Σ eˣ over `axis`.
-
-    >>> softmax([0.0, 0.0])
-    array([0.5, 0.5])
-    """
-    return _softmax(x, axis=axes_of(x, axis))
-
-
-def _impl_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-    return e / xp.sum(e, axis=axis, keepdims=True)
-
-
-_softmax = Primitive("softmax", _impl_softmax, doc="exponentials divided by their sum")
-defjvp(_softmax, lambda t, ans, x, axis: ans * (t - _sum(ans * t, axis=axis, keepdims=True)))
-_softmax.flops = elementwise_flops(13)
-
-
-def log_softmax(x: Any, axis: Axis = -1) -> Any:
-    """x - log Σ eˣ over `axis`, without overflow.
-
-    >>> log_softmax([0.0, 0.0])
-    array([-0.69314718, -0.69314718])
-    """
-    return _log_softmax(x, axis=axes_of(x, axis))
-
-
-_log_softmax = Primitive(
-    "log_softmax", lambda xp, x, axis: x - _impl_logsumexp(xp, x, axis, True), doc="logarithm of softmax"
-)
-defjvp(_log_softmax, lambda t, ans, x, axis: t - _sum(exp(ans) * t, axis=axis, keepdims=True))
-_log_softmax.flops = elementwise_flops(14)
-
-
-# ----- Without the NaNs -----
-
-
-def nansum(
-    x: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    *,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
-    """Sum over `axis` of what is not NaN.
-
-    >>> float(nansum([1.0, np.nan]))
-    1.0
-    """
-    return sum(x, axis, dtype, keepdims=keepdims, initial=initial, where=valid(x, where))
-
-
-def nanmean(
-    x: Any, axis: Axis = None, dtype: Any = None, *, keepdims: bool = False, where: Any = True
-) -> Any:
-    """Mean over `axis` of what is not NaN; NaN, with derivative zero, where there is nothing else.
-
-    >>> float(nanmean([1.0, np.nan]))
-    1.0
-    """
-    return mean(x, axis, dtype, keepdims=keepdims, where=valid(x, where))
-
-
-def nanvar(x: Any, axis: Axis = None, dtype: Any = None, *, where: Any = True, **how: Any) -> Any:
-    """Variance over `axis` of what is not NaN, with the arguments of `var`; NaN if that is `ddof` or fewer.
-
-    >>> float(nanvar([1.0, 3.0, np.nan]))
-    1.0
-    """
-    return var(x, axis, dtype, where=valid(x, where), **how)
-
-
-def nanstd(x: Any, axis: Axis = None, dtype: Any = None, **how: Any) -> Any:
-    """Standard deviation over `axis` of what is not NaN, with the arguments of `var`.
-
-    >>> float(nanstd([1.0, 3.0, np.nan]))
-    1.0
-    """
-    return sqrt(nanvar(x, axis, dtype, **how))
-
-
-def nanmax(
-    x: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Any:
-    """Maximum over `axis` of what is not NaN; NaN, with derivative zero, where there is nothing else.
-
-    >>> float(nanmax([1.0, np.nan]))
-    1.0
-    """
-    top = max(pick(isnan(x), -math.inf, x), axis, keepdims=keepdims, initial=initial, where=where)
-    return top if initial is not None else pick(all(isnan(x), axis, keepdims=keepdims), math.nan, top)
-
-
-def nanmin(
-    x: Any, axis: Axis = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
-) -> Any:
-    """Minimum over `axis` of what is not NaN; NaN, with derivative zero, where there is nothing else.
-
-    >>> float(nanmin([1.0, np.nan]))
-    1.0
-    """
-    low = min(pick(isnan(x), math.inf, x), axis, keepdims=keepdims, initial=initial, where=where)
-    return low if initial is not None else pick(all(isnan(x), axis, keepdims=keepdims), math.nan, low)
-
-
-def nanargmax(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
-    """Index of the (first) maximum of what is not NaN; raises ValueError where there is nothing else.
-
-    >>> int(nanargmax([np.nan, 3.0]))
-    1
-    """
-    return argmax(_some("nanargmax", x, axis, -math.inf), axis, keepdims=keepdims)
-
-
-def nanargmin(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Any:
-    """Index of the (first) minimum of what is not NaN; raises ValueError where there is nothing else.
-
-    >>> int(nanargmin([np.nan, 3.0]))
-    1
-    """
-    return argmin(_some("nanargmin", x, axis, math.inf), axis, keepdims=keepdims)
-
-
-def _some(name: str, x: Any, axis: int | None, other: float) -> Any:
-    if any(all(isnan(x), axis)):
-        raise ValueError(f"{name}: a slice has nothing but NaN")
-    return pick(isnan(x), other, x)
-
-
-def valid(x: Any, where: Any = True) -> Any:
-    """Where `x` is not NaN and `where` holds."""
-    return logical_not(isnan(x)) if where is True else logical_and(logical_not(isnan(x)), where)
 
 
 # ----- Constants almost everywhere -----

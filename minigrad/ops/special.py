@@ -15,7 +15,7 @@ import numpy as np
 from ..core import Primitive, unboxed
 from ..errors import MissingRuleError
 from ..rules import defpartial, elementwise_flops
-from . import reduce
+from . import exponential
 from .elementwise import (
     cos,
     elementwise,
@@ -32,7 +32,8 @@ from .elementwise import (
     sin,
     where,
 )
-from .reduce import logsumexp
+from .exponential import logsumexp
+from .reduce import Axis, any
 
 __all__ = [
     "beta",
@@ -168,7 +169,7 @@ def multigammaln(a: Any, d: int) -> Any:
     """
     if d != int(d) or d < 1:
         raise ValueError(f"multigammaln: d must be a positive integer, not {d}")
-    if reduce.any(less_equal(a, 0.5 * (d - 1))):
+    if any(less_equal(a, 0.5 * (d - 1))):
         raise ValueError(f"multigammaln: a must be larger than (d - 1) / 2 = {0.5 * (d - 1)}")
     return sum(gammaln(a - 0.5 * j) for j in range(int(d))) + d * (d - 1) / 4 * math.log(math.pi)
 
@@ -315,22 +316,22 @@ def log_expit(x: Any) -> Any:
     return -logaddexp(-x, 0.0)
 
 
-def softmax(x: Any, axis: reduce.Axis = None) -> Any:
+def softmax(x: Any, axis: Axis = None) -> Any:
     """eˣ / Σ eˣ over `axis`; over all elements without one, as scipy has it (`mg.softmax`: the last axis).
 
     >>> softmax(np.zeros((1, 2)))
     array([[0.5, 0.5]])
     """
-    return reduce.softmax(x, axis)
+    return exponential.softmax(x, axis)
 
 
-def log_softmax(x: Any, axis: reduce.Axis = None) -> Any:
+def log_softmax(x: Any, axis: Axis = None) -> Any:
     """log of `softmax` over `axis`; over all elements without one, as scipy has it.
 
     >>> log_softmax(np.zeros((1, 2)))
     array([[-0.69314718, -0.69314718]])
     """
-    return reduce.log_softmax(x, axis)
+    return exponential.log_softmax(x, axis)
 
 
 # ----- Bessel functions (A&S 9): the derivative of order v is made of the orders v - 1 and v + 1 -----

@@ -5,9 +5,9 @@ from operator import index
 from typing import Any
 
 from ...core import dtype_of, namespace_of, shape_of
+from ..diagonals import diagonal as _diagonal
+from ..diagonals import trace as _trace
 from ..products import matmul
-from ..rearrange import diagonal as _diagonal
-from ..rearrange import trace as _trace
 from ..shape import as_array
 from .common import square_matrices
 from .solvers import inv
