@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .backend import DTYPES, HOME, NUMPY, mixed_backends
-from .errors import LeakedTracerError, explain, here
+from .errors import LeakedTracerError, aval_str, explain, here
 
 PRIMITIVES: dict[str, "Primitive"] = {}
 
@@ -217,11 +217,6 @@ def unboxed(x: Any) -> Any:
 def namespace_of(x: Any) -> Any:
     """The array namespace under a value, through any depth of tracers."""
     return x.xp if type(x) in TRACERS else (HOME[type(x)] or NUMPY).xp
-
-
-def aval_str(x: Any) -> str:
-    """'float32[128,16]': how minigrad names a dtype and shape, in errors and in printed programs."""
-    return f"{dtype_of(x).name}[{','.join(map(str, shape_of(x)))}]"
 
 
 def describe(f: Callable) -> str:

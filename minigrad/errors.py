@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LeakedTracerError", "MissingRuleError", "MixedBackendError", "NonlinearError", "here"]
+__all__ = ["LeakedTracerError", "MissingRuleError", "MixedBackendError", "NonlinearError", "aval_str", "here"]
 
 
 class LeakedTracerError(RuntimeError):
@@ -102,12 +102,17 @@ def _clash(args: Sequence[Any]) -> str | None:
 
 
 def _aval(a: Any) -> str:
-    from .core import aval_str
-
     if hasattr(a, "shape") and hasattr(a, "dtype"):
         return aval_str(a)
     text = repr(a) if isinstance(a, (int, float, complex, str, tuple, list, type(None))) else str(a)
     return text if len(text) <= 40 else type(a).__name__
+
+
+def aval_str(x: Any) -> str:
+    """'float32[128,16]': how minigrad names a dtype and shape, in errors and in printed programs."""
+    dtype = x.dtype if hasattr(x, "dtype") else np.result_type(x)
+    shape = x.shape if hasattr(x, "shape") else np.shape(x)
+    return f"{getattr(dtype, 'name', dtype)}[{','.join(map(str, shape))}]"
 
 
 def _explained(cls: type, text: str) -> Exception:

@@ -51,13 +51,21 @@ def test_layers_and_optimizers_need_no_third_party_module_either():
 
 
 def test_importing_minigrad_takes_less_than_60_ms_above_numpy(tmp_path):
+    code = """if True:
+        from time import perf_counter as now
+        start = now(); import numpy
+        middle = now(); import minigrad
+        print(middle - start, now() - middle)"""
     # With compiled files, as pip leaves them, whatever the environment says about writing them.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
-    code = "import time, numpy; t = time.perf_counter(); import minigrad; print(time.perf_counter() - t)"
     times = []
-    while len(times) < 12 and min(times, default=1) > 0.06:  # on a busy machine the fastest run says most
-        times.append(float(python(code, **compiled)))
-    assert min(times) < 0.06, times
+    for _ in range(12):
+        numpys, ours = map(float, python(code, **compiled).split())
+        # Where NumPy itself takes more than its 150 ms, the machine is slow or busy.
+        times.append(ours / max(1, numpys / 0.15))
+        if times[-1] < 0.06:
+            return
+    pytest.fail(f"seconds, at NumPy's usual speed: {times}")
 
 
 @pytest.mark.parametrize("name", ["nn", "optim"])

@@ -4,20 +4,11 @@
 `given_rule` and the strategies need hypothesis.
 """
 
-from .checks import (
-    check_constant,
-    check_dot,
-    check_dtypes,
-    check_grads,
-    check_hvp,
-    check_jvp,
-    check_linear,
-    check_rule,
-    check_vjp,
-    directions,
-)
+from .identities import check_constant, check_dot, check_dtypes, check_jvp, check_linear, check_vjp
+from .orders import check_grads, check_hvp, check_rule
 from .report import RuleError, strided
 from .rule import Case, Library, Rule
+from .run import directions
 
 _NEED_HYPOTHESIS = """
     Conv Layer arrays axes broadcastable_arrays broadcastable_shapes cases convolutions directions_like

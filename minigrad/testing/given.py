@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .checks import MODES, check_rule
+from .orders import MODES, check_rule
 from .rule import Case, Rule
 from .strategies import seeds
 

@@ -126,28 +126,22 @@ class Run:
         return tree_leaves(dy)
 
     @cached_property
-    def linearized(self) -> Callable:
+    def linearized(self) -> Any:
         """J."""
         y, J = self.need("linearize")(self.args)
         self.close("the value under linearize is another", "y = f(x)", tree_leaves(y), self.values)
         return J
 
     @cached_property
-    def pull(self) -> Callable:
-        """From the leaves of a cotangent to the leaves of Jᵀ c."""
+    def reverse(self) -> tuple[list, list, Callable]:
+        """A cotangent c, Jᵀ c by reverse mode, and the map from one to the other."""
         y, pull = self.need("vjp")(self.args)
-        ys, self.y_def = tree_flatten(y)
+        ys, y_def = tree_flatten(y)
         self.close("the value under vjp is another", "y of vjp(f, x) = f(x)", ys, self.values)
-        self.c = self.directions(ys)
-        cts = pull(tree_unflatten(self.y_def, self.c))
+        c = self.directions(ys)
+        cts = pull(tree_unflatten(y_def, c))
         self.like("the cotangent", cts, self.args)
-        self.cotangent = tree_leaves(cts)  # Jᵀ c
-        return lambda c: tree_leaves(pull(tree_unflatten(self.y_def, c)))
-
-    def pulled_again(self) -> None:
-        again = self.pull(self.c)
-        words = "the reverse pass gives another cotangent when run again"
-        self.same(words, "J.T(c) = J.T(c)", self.cotangent, again)
+        return c, tree_leaves(cts), lambda c: tree_leaves(pull(tree_unflatten(y_def, c)))
 
     # ----- The derivatives as numbers -----
 

@@ -1,12 +1,15 @@
 """Hypothesis strategies for what rules are checked at: structure from hypothesis, numbers from a drawn seed.
 
 So examples shrink to small shapes and simple layouts, while the numbers stay generic: of order one and, by
-construction, away from the kinks of the function they are meant for.
+construction, away from the kinks of the function they are meant for. Strategies that are drawn from again and
+again are cached, because hypothesis takes longer to build and validate one than to draw from it.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import hypothesis.extra.numpy as hnp
@@ -14,8 +17,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..tree import tree_flatten, tree_leaves, tree_unflatten
-from . import checks
 from .report import strided
+from .run import directions
 
 __all__ = [
     "Conv",
@@ -93,11 +96,13 @@ ONE_BY_ONE = (normal, nonzero, positive, inside, fractional, tied)
 # ----- Shapes and axes -----
 
 
+@cache
 def seeds() -> Strategy[int]:
     """Seeds of random generators."""
     return st.integers(0, 2**32 - 1)
 
 
+@cache
 def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4) -> Strategy[tuple]:
     """Shapes, those of 0-d and of empty arrays included.
 
@@ -108,6 +113,7 @@ def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: in
     return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
 
 
+@cache
 def broadcastable_shapes(
     n: int, max_dims: int = 3, min_side: int = 0, max_side: int = 3
 ) -> Strategy[tuple[tuple, ...]]:
@@ -123,6 +129,7 @@ def broadcastable_shapes(
     return pattern.map(lambda drawn: drawn.input_shapes)
 
 
+@cache
 def axes(ndim: int, least: int = 0) -> Strategy[Any]:
     """`axis` of a reduction: None, one axis, or a tuple of at least `least`, from the front or the back."""
     if ndim == 0:
@@ -132,6 +139,7 @@ def axes(ndim: int, least: int = 0) -> Strategy[Any]:
     return st.one_of(st.none(), one, several)
 
 
+@cache
 def dtypes() -> Strategy[np.dtype]:
     """The floating-point dtypes: float64, float32, float16."""
     return st.sampled_from([np.dtype(name) for name in ("float64", "float32", "float16")])
@@ -140,17 +148,25 @@ def dtypes() -> Strategy[np.dtype]:
 # ----- Arrays -----
 
 
-@st.composite
-def layouts(draw: Callable, x: np.ndarray, repeat: bool = False) -> np.ndarray:
+def layouts(x: np.ndarray, repeat: bool = False) -> Strategy[np.ndarray]:
     """The same numbers in one of several memory layouts, and read-only, so that a rule that writes fails.
 
     Rows (C), columns (Fortran), gaps between elements (filled with NaN), backwards along an axis; with
     `repeat` also with stride zero along an axis, whose first entry is then repeated.
     """
+    return kinds_of_layout(np.ndim(x), repeat).map(lambda kind: laid_out(x, *kind))
+
+
+@cache
+def kinds_of_layout(ndim: int, repeat: bool) -> Strategy[tuple[str, int]]:
+    if ndim == 0:
+        return st.just(("rows", 0))
     kinds = ["rows", "columns", "gaps", "backwards", *(["repeated"] if repeat else [])]
-    kind = draw(st.sampled_from(kinds)) if x.ndim else "rows"
+    return st.sampled_from([*itertools.product(kinds, range(ndim))])
+
+
+def laid_out(x: np.ndarray, kind: str, axis: int) -> np.ndarray:
     x = np.array(x, order="F" if kind == "columns" else "C")
-    axis = draw(st.integers(0, x.ndim - 1)) if kind in ("backwards", "repeated") else 0
     if kind == "gaps":
         x = strided(x, tuple(2 * step for step in x.strides))
     elif kind == "backwards":
@@ -198,7 +214,7 @@ def directions_like(args: Any) -> Strategy[Any]:
     (array([1.]),)
     """
     leaves, treedef = tree_flatten(args)
-    drawn = seeds().map(lambda seed: checks.directions(leaves, np.random.default_rng(seed)))
+    drawn = seeds().map(lambda seed: directions(leaves, np.random.default_rng(seed)))
     return drawn.map(lambda ts: tree_unflatten(treedef, ts))
 
 
