@@ -2,14 +2,17 @@
 
 import os
 import re
-from collections import Counter
 
 import hypothesis
 import numpy as np
 import pytest
+from hypothesis import Phase
 
 # The drawn cases are the same in every run; HYPOTHESIS_PROFILE=intense draws ten times as many, and new ones.
-hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=20, database=None)
+PHASES = [Phase.explicit, Phase.generate, Phase.shrink]
+hypothesis.settings.register_profile(
+    "fixed", deadline=None, derandomize=True, max_examples=20, database=None, phases=PHASES
+)
 hypothesis.settings.register_profile("intense", deadline=None, max_examples=200)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
@@ -19,17 +22,23 @@ def _numpy_in_examples(doctest_namespace: dict) -> None:
     doctest_namespace["np"] = np
 
 
-# ----- How many generated cases ran: hypothesis's own count, test by test, summed up at the end -----
+# ----- How many generated cases ran: a property of each test's report, summed up at the end -----
 
-GENERATED: Counter[str] = Counter()
+GENERATED = "generated cases"  # what hypothesis counts; a test that runs cases inside may record more
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     found = re.findall(r"(\d+) passing", getattr(item, "hypothesis_statistics", ""))
-    GENERATED[item.nodeid.partition("::")[0]] += sum(map(int, found))
+    item.user_properties.append((GENERATED, sum(map(int, found))))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if GENERATED.total():
-        terminalreporter.write_line(f"{GENERATED.total()} generated cases")
+    reports = [
+        r for some in terminalreporter.stats.values() for r in some if isinstance(r, pytest.TestReport)
+    ]
+    counts = [
+        n for r in reports if r.when == "teardown" for name, n in r.user_properties if name == GENERATED
+    ]
+    if sum(counts):
+        terminalreporter.write_line(f"{sum(counts)} {GENERATED}")

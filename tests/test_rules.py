@@ -4,17 +4,18 @@
 away from kinks. The first tests below run all of them; the others pin down what no difference quotient sees.
 """
 
-import importlib
+import itertools
 import math
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
+import operations
 import pytest
-from cases import CASES, CONSTANTS, EVERYTHING, HEAVY, NUMPY_CALLS, ONE_DTYPE, THIRD
+from cases import CASES, CONSTANTS, EVERYTHING, NUMPY_CALLS, ONE_DTYPE, THIRD
 from cases.builders import Case, X, distinct, normal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,30 +25,35 @@ from minigrad.core import PRIMITIVES, Primitive, aval_str
 from minigrad.ops.norm import batch_norm_with_statistics
 from minigrad.testing import (
     broadcastable_arrays,
+    cases,
     check_constant,
     check_dot,
     check_grads,
     check_hvp,
-    check_jvp,
-    check_linear,
+    check_rule,
     directions,
     seeds,
 )
-from minigrad.testing.checks import along
+from minigrad.testing.identities import adjoint, jvp
+from minigrad.testing.orders import along
 from minigrad.testing.rule import MINIGRAD
+from minigrad.testing.run import Run
 
 OURS = {
     name: p for name, p in PRIMITIVES.items() if p.impl.__module__.startswith("minigrad") and name[0] != "_"
 }
-NAMESPACES = ("linalg", "fft", "special")
 
 # Shares of the examples that the profile in conftest.py asks for: 20, or 200 when intense.
 half, quarter = (settings(max_examples=settings().max_examples // n) for n in (2, 4))
 
 
-def drawn(name: str, draw: Callable, seed: int) -> Case:
-    case = EVERYTHING[name](draw, np.random.default_rng(seed))
+@cache
+def drawn(name: str) -> st.SearchStrategy[tuple[Case, int]]:
+    """Cases of a name, which their functions bear in messages, each with a seed for directions."""
+    return st.tuples(cases(EVERYTHING[name]).map(lambda case: named(name, case)), seeds())
 
+
+def named(name: str, case: Case) -> Case:
     def f(*args: Any) -> Any:
         return case.f(*args)
 
@@ -114,7 +120,6 @@ def each_rule_runs(name: str) -> Iterator[None]:
 NEVER_RECORDED = {("multiply", 1)}  # the recorder puts the tangent first; its other side has a test below
 
 EACH_CASE = pytest.mark.parametrize("name", EVERYTHING)
-LIGHT = pytest.mark.parametrize("name", [n for n in EVERYTHING if n not in HEAVY])
 
 
 # ----- Every primitive -----
@@ -127,37 +132,34 @@ def test_every_primitive_has_a_case_a_flops_formula_and_a_line_of_documentation(
     assert OURS[name].jvp is not None
 
 
-def public_names() -> set[str]:
-    """Every differentiable function of `mg`, `mg.linalg`, ... as a dotted name."""
-    families = [
-        importlib.import_module(f"minigrad.ops.{m.name}") for m in pkgutil.iter_modules(mg.ops.__path__)
-    ]
-    exported = {getattr(family, name) for family in families for name in getattr(family, "__all__", ())}
-    spaces = {"": mg} | {f"{name}.": getattr(mg, name) for name in NAMESPACES if hasattr(mg, name)}
-    return {p + name for p, space in spaces.items() for name, f in vars(space).items() if is_in(f, exported)}
-
-
-def is_in(f: Any, exported: set) -> bool:
-    return callable(f) and f in exported
-
-
-def test_every_public_operation_has_a_case():
-    reached = {"abs": "absolute", "max_pool2d": "pool_index", "avg_pool2d": "window_sum"}
-    for name in public_names():
-        assert {reached.get(name, name), name.rpartition(".")[2]} & set(EVERYTHING), f"add a case for {name}"
-
-
 @EACH_CASE
 @pytest.mark.usefixtures("each_rule_runs")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it watches all examples together
-@given(st.data(), seeds())
-def test_forward_and_reverse_mode_are_adjoint_and_linear_and_each_rule_runs(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    check_dot(case.f, case.args, seed)
-    check_linear(case.f, case.args, seed)
+@given(st.data())
+def test_every_rule_is_adjoint_linear_and_the_derivative_and_runs(name, data):
+    case, seed = data.draw(drawn(name))
+    check_rule(case.f, case.args, order=1, analytic=case.analytic, seed=seed)
     if len(case.args) > 1:
         part = some_arguments(case, data.draw)
         check_dot(part.f, part.args, seed)
+
+
+@EACH_CASE
+@half
+@given(st.data())
+def test_second_derivatives_agree_in_three_modes_and_with_numbers(name, data):
+    case, seed = data.draw(drawn(name))
+    check_hvp(case.f, case.args, seed)
+
+
+@EACH_CASE
+@quarter
+@given(st.data())
+def test_printed_programs_have_a_cost_without_unknowns(name, data):
+    case, _ = data.draw(drawn(name))
+    _, J = mg.linearize(case.f, *case.args)
+    assert J.cost.unknown == () and J.cost.flops >= 0
+    assert f"{len(J)} equations" in str(J)
 
 
 @given(broadcastable_arrays(2))
@@ -167,45 +169,30 @@ def test_a_linear_variable_may_stand_on_either_side_of_a_product(args):
         assert_agree(mg.linear_transpose(f, x)(f(x)), mg.vjp(f, x)[1](f(x)))
 
 
-@EACH_CASE
-@given(st.data(), seeds())
-def test_tangents_agree_with_numerical_derivatives(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    check_jvp(case.f, case.args, case.analytic, seed)
-
-
 @pytest.mark.slow
 @EACH_CASE
-@settings(max_examples=10 * settings().max_examples)
-@given(st.data(), seeds())
-def test_every_rule_at_ten_times_the_examples(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    check_dot(case.f, case.args, seed)
-    check_jvp(case.f, case.args, case.analytic, seed)
-    if seed % 10 == 3:  # some of them: a Hessian costs five times the rest
-        check_hvp(case.f, case.args, seed)
+def test_every_rule_at_ten_times_the_cases(name, record_property):
+    ran = itertools.count()
 
+    # Five cases an example, because hypothesis takes its time between examples.
+    @settings(max_examples=2 * settings().max_examples)
+    @given(st.tuples(*[drawn(name)] * 5))
+    def adjoint_and_the_derivative(five):
+        for case, seed in five:
+            with Run("check_rule", case.f, case.args, seed, None, order=1, analytic=case.analytic) as run:
+                adjoint(run)
+                jvp(run, case.analytic)
+            next(ran)
 
-@LIGHT
-@given(st.data(), seeds())
-def test_second_derivatives_agree_in_three_modes_and_with_numbers(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    check_hvp(case.f, case.args, seed)
-
-
-@pytest.mark.parametrize("name", sorted(HEAVY))
-@half
-@given(st.data(), seeds())
-def test_second_derivatives_of_the_large_cases_agree(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    check_hvp(case.f, case.args, seed)
+    adjoint_and_the_derivative()
+    record_property("generated cases", next(ran))
 
 
 @pytest.mark.parametrize("name", sorted(THIRD))
-@half
-@given(st.data(), seeds())
-def test_derivatives_to_the_third_agree_in_every_mixture_of_modes(name, data, seed):
-    case = drawn(name, data.draw, seed)
+@quarter
+@given(st.data())
+def test_derivatives_to_the_third_agree_in_every_mixture_of_modes(name, data):
+    case, seed = data.draw(drawn(name))
     check_grads(case.f, case.args, order=3, modes=("fwd", "rev"), seed=seed)
 
 
@@ -218,16 +205,6 @@ def test_piecewise_constant_functions_record_nothing_and_have_zero_derivative(na
         _, J = mg.linearize(f, *args)
     assert ran and len(J) == 0
     check_constant(f, args, seed)
-
-
-@EACH_CASE
-@quarter
-@given(st.data(), seeds())
-def test_printed_programs_have_a_cost_without_unknowns(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    _, J = mg.linearize(case.f, *case.args)
-    assert J.cost.unknown == () and J.cost.flops >= 0
-    assert f"{len(J)} equations" in str(J)
 
 
 # ----- Dtypes -----
@@ -259,22 +236,14 @@ def inner(ys: list, cs: list) -> Any:
 
 @EACH_CASE
 @half
-@given(st.data(), st.sampled_from([np.float32, np.float32, np.float16]), seeds())
-def test_single_and_half_precision_are_kept_throughout(name, data, dtype, seed):
-    case = drawn(name, data.draw, seed)
-    case = case._replace(args=tuple(a.astype(dtype) for a in case.args))
-    assert {np.asarray(y).dtype for y in mg.tree_leaves(case.f(*case.args))} == {np.dtype(dtype)}
-    assert_dtypes(case, seed)
-
-
-@pytest.mark.parametrize("name", [n for n in EVERYTHING if n not in ONE_DTYPE])
-@quarter
-@given(st.data(), seeds())
-def test_mixed_precisions_promote_and_derivatives_have_the_dtype_of_their_primal(name, data, seed):
-    case = drawn(name, data.draw, seed)
-    dtypes = [data.draw(st.sampled_from([np.float32, np.float64])) for _ in case.args]
+@given(st.data(), st.sampled_from(["float32", "float16", "mixed"]))
+def test_precisions_are_kept_and_mixed_ones_promote(name, data, precision):
+    case, seed = data.draw(drawn(name))
+    dtypes = [np.dtype("float32" if precision == "mixed" else precision) for _ in case.args]
+    if precision == "mixed" and name not in ONE_DTYPE:
+        dtypes = [np.dtype(data.draw(st.sampled_from(["float32", "float64"]))) for _ in case.args]
     case = case._replace(args=tuple(a.astype(d) for a, d in zip(case.args, dtypes, strict=True)))
-    if name not in CONSTANTS:  # of their arguments only the first is in the result
+    if name not in CONSTANTS or precision != "mixed":  # of their arguments only the first is in the result
         assert {np.asarray(y).dtype for y in mg.tree_leaves(case.f(*case.args))} == {np.result_type(*dtypes)}
     assert_dtypes(case, seed)
 
@@ -466,7 +435,7 @@ def test_take_flattens_a_list_as_it_does_an_array():
 
 
 def test_every_operation_that_numpy_has_is_compared_with_it():
-    assert {n for n in public_names() if in_numpy(n)} == set(NUMPY_CALLS)
+    assert {n for n in operations.public_names() if in_numpy(n)} == set(NUMPY_CALLS)
 
 
 def in_numpy(name: str) -> bool:

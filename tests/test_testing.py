@@ -1,9 +1,11 @@
 """The testing kit: each check fails on a rule that is wrong in its way, in a message that can be run."""
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -222,6 +224,19 @@ def test_the_printed_reproduction_raises_the_same_failure(f, args, seed):
     with pytest.raises(RuleError) as again:
         exec(error.reproduction, {})
     assert str(again.value) == str(error)
+
+
+@pytest.mark.parametrize("check, args", [(check_rule, (BACKWARDS,)), (check_jvp, (COLUMNS,))])
+def test_the_reproduction_in_a_fresh_interpreter_fails_with_the_same_message(check, args, tmp_path):
+    error = caught(check, half_of_sine, args, seed=5)
+    script = tmp_path / "again.py"
+    script.write_text(error.reproduction)
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(mg.__file__).parents[1])])
+    run = [sys.executable, str(script)]
+    out = subprocess.run(
+        run, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=60
+    )
+    assert out.returncode == 1 and out.stderr.endswith(f"minigrad.testing.report.RuleError: {error}\n")
 
 
 def test_a_function_without_a_name_to_import_is_left_to_be_put_in():

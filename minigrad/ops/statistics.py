@@ -70,11 +70,12 @@ def average(
         total: Any = unboxed(namespace_of(out).full(shape_of(out), count(x, axis), dtype=dtype_of(out)))
         return (out, total) if returned else out
     weights = _fitted(weights, x, axis)
-    total = sum(weights, axis, keepdims=keepdims)
+    products = x * weights
+    total = sum(cast(weights, dtype_of(products)), axis, keepdims=keepdims)
     if any(equal(total, 0)):
         raise ZeroDivisionError("average: the weights sum to zero")
-    out = sum(x * weights, axis, keepdims=keepdims) / total
-    return (out, broadcast_to(total, shape=shape_of(out))) if returned else out
+    out = sum(products, axis, keepdims=keepdims) / total
+    return (out, broadcast_to(cast(total, dtype_of(out)), shape=shape_of(out))) if returned else out
 
 
 def _fitted(weights: Any, x: Any, axis: Axis) -> Any:

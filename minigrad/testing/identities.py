@@ -129,17 +129,19 @@ def check_dtypes(
 def dot(run: Run) -> None:
     for mode in ("jvp", "vjp"):
         run.need(mode)
-    forward = run.tangent
     if run.rule.linearize is not None:
         t = run.tree_of(run.t)
         once, again = tree_leaves(run.linearized(*t)), tree_leaves(run.linearized(*t))
-        run.close("linearize and jvp give different tangents", "J(t) = jvp(f, x, t)", once, forward)
+        run.close("linearize and jvp give different tangents", "J(t) = jvp(f, x, t)", once, run.tangent)
         run.same("J gives another tangent when called again", "J(t) = J(t)", once, again)
-        forward = once
+    adjoint(run)
+    pulled_twice(run)
+
+
+def adjoint(run: Run) -> None:
     c, cotangent, _ = run.reverse
     words = "reverse mode is not the adjoint of forward mode"
-    run.close(words, "<J t, c> = <t, J.T c>", [inner(forward, c)], [inner(run.t, cotangent)])
-    pulled_twice(run)
+    run.close(words, "<J t, c> = <t, J.T c>", [inner(run.tangent, c)], [inner(run.t, cotangent)])
 
 
 def pulled_twice(run: Run) -> None:

@@ -54,6 +54,5 @@ COMPOSITES: dict[str, Callable] = gathered("COMPOSITES")
 EVERYTHING = CASES | COMPOSITES
 NUMPY_CALLS: dict[str, list] = gathered("NUMPY_CALLS")
 
-HEAVY: set[str] = set().union(*(getattr(family, "HEAVY", ()) for family in FAMILIES))
 ONE_DTYPE: set[str] = set().union(*(getattr(family, "ONE_DTYPE", ()) for family in FAMILIES))
 THIRD: set[str] = set().union(*(getattr(family, "THIRD", ()) for family in FAMILIES))

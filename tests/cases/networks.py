@@ -125,10 +125,6 @@ COMPOSITES: dict[str, Callable] = {
 # Calls whose values are compared with those of the function of the same name in NumPy.
 NUMPY_CALLS: dict[str, list] = {}
 
-# Second derivatives of these are drawn half as often, as they take long.
-HEAVY = {"network", "conv2d", "conv2d_input", "conv2d_filter", "pool_scatter", "batch_norm_transpose"}
-HEAVY |= {name for name, case in CASES.items() if case is batch_norm_tangent_case}
-
 # These take directions of their own type along with the primals, so mixing them is an error.
 ONE_DTYPE = {"pool_scatter", "batch_norm_transpose"}
 ONE_DTYPE |= {name for name, case in CASES.items() if case is batch_norm_tangent_case}
