@@ -47,12 +47,21 @@ class LinearVar(Tracer):
         first: int,
         prim: Primitive | None = None,
         args: Sequence[Any] = (),
-        params: dict[str, Any] = {},  # noqa: B006 (never written to)
         linear: tuple[int, ...] = (),
+        params: dict[str, Any] = {},  # noqa: B006 (never written to)
         avals: list[Aval] | None = None,
     ) -> None:
-        self._trace, self.shape, self.dtype, self.number, self.first = trace, shape, dtype, number, first
-        self.prim, self.args, self.params, self.linear, self.avals = prim, args, params, linear, avals
+        # One by one, which is faster than a tuple of so many: nothing else is made as often.
+        self._trace = trace
+        self.shape = shape
+        self.dtype = dtype
+        self.number = number
+        self.first = first
+        self.prim = prim
+        self.args = args
+        self.linear = linear
+        self.params = params
+        self.avals = avals
 
     def times(self, d: Any) -> Any:
         """`multiply(self, d)`, recorded at once where nothing has to be dispatched, broadcast or promoted."""
@@ -63,7 +72,7 @@ class LinearVar(Tracer):
             simple = type(d) is float
         if simple and trace.alive:
             k = next(trace.numbers)
-            return LinearVar(trace, shape, dtype, k, k, multiply, (self, d), linear=(0,))
+            return LinearVar(trace, shape, dtype, k, k, multiply, (self, d), (0,))
         return multiply(self, d)
 
     def plus(self, other: Any) -> Any:
@@ -72,7 +81,7 @@ class LinearVar(Tracer):
         if type(other) is LinearVar and other._trace is trace and trace.alive:
             if other.shape == shape and other.dtype is dtype:
                 k = next(trace.numbers)
-                return LinearVar(trace, shape, dtype, k, k, add, (self, other), linear=(0, 1))
+                return LinearVar(trace, shape, dtype, k, k, add, (self, other), (0, 1))
         return add(self, other)
 
     @property
@@ -131,12 +140,12 @@ class LinearTrace(Trace):
             dtype = np.dtype(params["dtype"]) if "dtype" in params else _tangent_dtype(args)
         first = next(self.numbers)
         if not prim.multiple:
-            return LinearVar(self, shape, dtype, first, first, prim, args, params, linear)
+            return LinearVar(self, shape, dtype, first, first, prim, args, linear, params)
         avals = [Aval(s, dtype) for s in shape]
         numbers = [first, *[next(self.numbers) for _ in avals[1:]]]
         return tuple(
             [
-                LinearVar(self, *aval, k, first, prim, args, params, linear, avals)
+                LinearVar(self, *aval, k, first, prim, args, linear, params, avals)
                 for k, aval in zip(numbers, avals, strict=True)
             ]
         )
