@@ -243,5 +243,7 @@ def _save(leaves: Sequence[Any]) -> Path:
     digest = hashlib.sha1(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:12]
     path = Path(tempfile.gettempdir()) / f"minigrad-check-{digest}.npz"
     if not path.exists():
-        np.savez(path, **{f"a{i}": a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.savez(file, **{f"a{i}": a for i, a in enumerate(arrays)})  # type: ignore[arg-type]
+        Path(file.name).replace(path)  # whole or not at all
     return path
