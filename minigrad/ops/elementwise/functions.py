@@ -140,9 +140,8 @@ def _power_in_base(ans: Any, x: Any, y: Any) -> Any:
 def _power_in_exponent(ans: Any, x: Any, y: Any) -> Any:
     # 0^y is 0 for every y > 0, so its derivative in y is 0 there and not 0 * log 0.
     base = where(equal(x, 0), 1.0, x)
-    return ans * log(
-        fit(base, ans) if dtype_of(ans).kind == "c" else base
-    )  # a negative base has a complex log
+    # A negative base has a complex logarithm.
+    return ans * log(fit(base, ans) if dtype_of(ans).kind == "c" else base)
 
 
 power = elementwise("power", "x ** y", "pow", _power_in_base, _power_in_exponent, flops=10)
