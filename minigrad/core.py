@@ -36,7 +36,7 @@ class Primitive:
       program can be recorded without running it;
     * `batch(args, params, batched)`, the results for all slices along a leading axis of the arguments at the
       positions `batched`, for a primitive worth it: see `minigrad.batch`;
-    * `flops(args, outs, params)`, floating-point operations, or None when nobody knows.
+    * `flops(args, outs, params)`, floating-point operations; it, or its result, is None when nobody knows.
 
     Dispatch, on the smallest program that needs it (perturbation confusion, ForwardDiff.jl#83):
 

@@ -256,10 +256,15 @@ class LinearMap:
             name = prim.name
             count[name] += 1
             moved[name] += sum(_nbytes(a) for a in (*node.args, *node.outs))
-            if prim.flops is None:
+            n = (
+                None
+                if prim.flops is None
+                else prim.flops(node.args, [a.shape for a in node.outs], node.params)
+            )
+            if n is None:
                 unknown.add(name)
             else:
-                flops[name] += prim.flops(node.args, [a.shape for a in node.outs], node.params)
+                flops[name] += n
         ops = {
             name: OpCost(n, None if name in unknown else int(flops[name]), moved[name])
             for name, n in count.items()

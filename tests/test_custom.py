@@ -626,6 +626,16 @@ def test_the_printed_program_shows_one_node_with_its_function():
     assert "= checkpoint2(t0, t1, float64[3], float64[3]; of=plain (test_custom.py:" in text
 
 
+def test_an_operation_inside_a_node_whose_cost_nobody_knows_makes_that_of_the_node_unknown():
+    prim = mg.core.Primitive("costs_nobody_knows_what", lambda xp, x: xp.sin(x))
+    mg.rules.defpartial(prim, lambda ans, x: mg.cos(x))
+    try:
+        _, J = mg.linearize(mg.checkpoint(lambda x: prim(x) * x), np.ones(3))
+        assert J.cost.unknown == ("checkpoint",) and J.cost.ops["checkpoint"].flops is None
+    finally:
+        del mg.core.PRIMITIVES[prim.name]
+
+
 def test_the_cost_of_a_node_is_what_a_forward_sweep_runs():
     f = with_vjp()
     J = mg.linearize(lambda x: f(x, Y), X)[1]

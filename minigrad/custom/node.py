@@ -116,20 +116,20 @@ for _each in _DOCS:
 
 
 class Counter(Trace):
-    """Adds up what the primitives that meet its values cost."""
+    """Adds up what the primitives that meet its values cost; `flops` is None once nobody knows of one."""
 
     __slots__ = ("flops",)
 
     def __init__(self, f: Callable) -> None:
         super().__init__("cost", f)
-        self.flops = 0.0
+        self.flops: float | None = 0.0
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         args = [a.primal if type(a) is Dual and a._trace is self else a for a in args]
         out = prim(*args, **params)
         outs = out if prim.multiple else (out,)
-        if prim.flops is not None:
-            self.flops += prim.flops(args, [shape_of(o) for o in outs], params)
+        flops = None if prim.flops is None else prim.flops(args, [shape_of(o) for o in outs], params)
+        self.flops = None if flops is None or self.flops is None else self.flops + flops
         outs = tuple(self.wrap(o) for o in outs)
         return outs if prim.multiple else outs[0]
 
@@ -137,7 +137,7 @@ class Counter(Trace):
         return Dual(self, x, None) if is_inexact(x) else x
 
 
-def _count(node: Node, ts: Sequence[Any], arrays: Sequence[Any], dtype: np.dtype) -> float:
+def _count(node: Node, ts: Sequence[Any], arrays: Sequence[Any], dtype: np.dtype) -> float | None:
     """The cost of a way forward is what runs on it: so it is run, at zero tangents."""
     trace = Counter(node.f)
     plain = [_plain(a) for a in arrays]
