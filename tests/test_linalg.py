@@ -113,6 +113,18 @@ def test_equal_eigenvalues_have_derivatives_and_their_vectors_zero():
     np.testing.assert_allclose(mg.grad(lambda a: mg.sum(linalg.eigvalsh(a) ** 3))(np.eye(2)), 3 * np.eye(2))
 
 
+def test_through_the_vectors_of_equal_eigenvalues_a_derivative_is_not_right_as_the_conventions_say():
+    def exp(a):
+        w, v = linalg.eigh(a)
+        return (v * mg.exp(w)) @ v.T
+
+    t = np.array([[1.0, 5.0], [5.0, 3.0]])
+    np.testing.assert_allclose(mg.jvp(exp, (np.eye(2),), (t,))[1], np.e * np.diag([1.0, 3.0]))
+    apart = np.diag([1.0, 1.001])  # eigenvalues that differ, by however little
+    np.testing.assert_allclose(mg.jvp(exp, (apart,), (t,))[1], np.e * t, rtol=2e-3)
+    np.testing.assert_allclose(mg.jvp(lambda a: linalg.norm(a, "nuc"), (np.eye(2),), (t,))[1], 4)
+
+
 def test_singular_vectors_of_equal_and_zero_values_have_finite_derivatives():
     for a in (np.eye(3), np.zeros((3, 2)), np.diag([2.0, 0.0])):
         for part in mg.jvp(lambda a: linalg.svd(a, full_matrices=False), (a,), (np.ones_like(a),))[1]:

@@ -121,7 +121,8 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
 
     UPLO is "L" for the lower triangle or "U"; the derivative in the other one is zero. Eigenvectors have the
     signs that LAPACK chose; those of an eigenvalue that is not simple have no derivative, and what would
-    divide by the difference of two equal eigenvalues is taken as zero.
+    divide by the difference of two equal eigenvalues is taken as zero. There only sums over all eigenvalues
+    have the right derivative, to first order: not exp(a) = V exp(w) Vᵀ.
 
     >>> eigh(np.array([[1.0, 0.0], [0.0, 3.0]])).eigenvalues
     array([1., 3.])
