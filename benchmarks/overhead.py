@@ -122,7 +122,9 @@ def report(us: dict[str, float]) -> None:
     raw = us["numpy/value"]
     scale = raw / RAW_US
     print(f"µs an operation; raw NumPy {raw:.3f}, so targets are scaled by {scale:.2f}")
-    print(f"{'':14}{'minigrad':>10}{'target':>10}{'autograd':>10}{'times faster':>14}")
+    print(
+        f"{'':14}{'minigrad':>10}{'target':>10}{'autograd':>10}{'times faster':>14} (asked: {TIMES_FASTER})"
+    )
     for name in [key.partition("/")[2] for key in us if key.startswith("minigrad/")]:
         ours, theirs = us[f"minigrad/{name}"], us.get(f"autograd/{name}")
         target = f"{TARGETS[name] * scale:.2f}" if name in TARGETS else ""

@@ -16,6 +16,13 @@ def test_every_public_operation_has_a_case():
     assert [name for name in operations.public_names() if operations.case_of(name) is None] == []
 
 
+def test_the_readme_counts_the_operations_right():
+    assert (
+        f"[{len(operations.public_names())} operations]"
+        in (operations.PAGE.parents[1] / "README.md").read_text()
+    )
+
+
 def test_the_page_of_operations_is_up_to_date():
     assert operations.PAGE.read_text() == operations.page(), "run python tests/operations.py"
 
