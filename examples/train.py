@@ -34,10 +34,16 @@ def train(args: argparse.Namespace, dataset: Dataset, opt: optim.Optimizer, run:
         last = min(args.steps, (epoch + 1) * steps_per_epoch(args, dataset))
         for x, labels in prefetch(epoch_batches):
             x, labels = mg.to_device(x, args.device), mg.to_device(labels, args.device)
+
+            loss = nn.SoftmaxCrossEntropy(labels)
+
+            def step(x: Any = x, loss: nn.Loss = loss) -> optim.StepInfo:
+                return opt.step(lambda model: model(x, train=True), loss)
+
             try:
-                info = opt.step(lambda model: model(x, train=True), nn.SoftmaxCrossEntropy(labels))  # noqa: B023
+                info = step()
             except FloatingPointError as e:
-                raise FloatingPointError(f"{e}; {where(opt.model, x)}") from None
+                raise FloatingPointError(f"{e}; {first_nonfinite(step)}") from None
             tested = None
             if opt.count == last:
                 tested = accuracy = test(args, dataset, opt.model)
@@ -58,16 +64,20 @@ def test(args: argparse.Namespace, dataset: Dataset, model: nn.Module) -> float:
     for x, labels in eval_batches(dataset.test_x, dataset.test_y, dataset, args.batch_size, args.dtype):
         y = mg.asnumpy(model(mg.to_device(x, args.device)))
         if not np.isfinite(y).all():
-            raise FloatingPointError(
-                f"the test outputs are not finite; {where(model, mg.to_device(x, args.device), False)}"
-            )
+            where = first_nonfinite(lambda: model(mg.to_device(x, args.device)))  # noqa: B023
+            raise FloatingPointError(f"the test outputs are not finite; {where}")
         right += int((y.argmax(axis=1) == labels).sum())
     return right / len(dataset.test_y)
 
 
-def where(model: nn.Module, x: Any, train: bool = True) -> str:
-    """In which layer the first NaN or infinity appears, in words."""
-    return f"first in: {nn.first_nonfinite(model, x, train) or 'the loss or a derivative, not in a layer'}"
+def first_nonfinite(run: Any) -> str:
+    """Which operation makes the first NaN or infinity when `run()` runs again, in words."""
+    try:
+        with mg.debug_nans():
+            run()
+    except FloatingPointError as e:
+        return f"first in {e}"
+    return "every operation by itself is finite: the numbers add up to too much"
 
 
 def steps_per_epoch(args: argparse.Namespace, dataset: Dataset) -> int:

@@ -4,11 +4,13 @@ A derivative is a linear map: `linearize` runs a program once and hands that map
 Layers are in `minigrad.nn`, optimizers in `minigrad.optim`.
 """
 
+import os as _os
+
 from . import core as _core
 from . import protocols as _protocols  # noqa: F401  (puts NumPy's protocols on tracers)
 from .backend import asnumpy, backend_of, to_device
 from .custom import checkpoint, custom_jvp, custom_vjp
-from .errors import LeakedTracerError, MissingRuleError, MixedBackendError, NonlinearError
+from .errors import LeakedTracerError, MissingRuleError, MixedBackendError, NonlinearError, PassMismatch
 from .forward import jvp
 from .linear import Cost, LinearMap, linear_transpose, linearize
 from .ops import complex as _complex
@@ -82,7 +84,16 @@ from .tree import (
     tree_unflatten,
 )
 
+# isort: split
+# After the operations: `trace` and `diff` are NumPy's names, too, and these serve both.
+from .inspect import Recording, Table, debug_nans, diff, explain, show_rule, summary, trace
+
 # Every rule is in place now: those that are for real numbers only shall say so.
 _complex.complete(_core.PRIMITIVES.values())
 
 __version__ = "0.1.0"
+
+if _os.environ.get("MINIGRAD_TRACE"):
+    from .inspect import environment as _environment
+
+    _environment.start(_os.environ.pop("MINIGRAD_TRACE"))

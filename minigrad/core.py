@@ -7,6 +7,7 @@ among them. Nothing else in minigrad decides what a call means.
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,9 @@ from .backend import DTYPES, HOME, NUMPY, mixed_backends
 from .errors import LeakedTracerError, aval_str, explain, here
 
 PRIMITIVES: dict[str, "Primitive"] = {}
+
+# Who writes down what runs (`minigrad.inspect.recorder`); None nearly always.
+RECORDER: ContextVar[Any] = ContextVar("recorder", default=None)
 
 # The types that need no look-up of their home: NumPy's arrays and numbers, and the tracers.
 PLAIN = frozenset([np.ndarray, np.float64, np.float32, float, int, bool, type(None)])
@@ -36,7 +40,12 @@ class Primitive:
       program can be recorded without running it;
     * `batch(args, params, batched)`, the results for all slices along a leading axis of the arguments at the
       positions `batched`, for a primitive worth it: see `minigrad.batch`;
-    * `flops(args, outs, params)`, floating-point operations; it, or its result, is None when nobody knows.
+    * `flops(args, outs, params)`, floating-point operations, with `outs` the shapes of the results; it, or
+      what it returns, is None when nobody knows;
+    * `bytes(args, outs, params)`, bytes read and written, with `outs` the results or what has their shape
+      and dtype. Most primitives touch every element of every argument and result once: the default.
+
+    Both look at shapes, dtypes and parameters only: in `args` whatever has a shape and dtype will do.
 
     Dispatch, on the smallest program that needs it (perturbation confusion, ForwardDiff.jl#83):
 
@@ -61,6 +70,7 @@ class Primitive:
         "shape",
         "batch",
         "flops",
+        "bytes",
     )
 
     def __init__(self, name: str, impl: Callable | str, *, multiple: bool = False, doc: str = "") -> None:
@@ -75,6 +85,7 @@ class Primitive:
         self.shape: Callable | None = None
         self.batch: Callable | None = None
         self.flops: Callable | None = None
+        self.bytes: Callable = touched
         if name in PRIMITIVES:
             raise ValueError(f"a primitive named {name!r} exists already")
         PRIMITIVES[name] = self
@@ -90,6 +101,9 @@ class Primitive:
                     if trace is None or a._trace.id > trace.id:
                         trace = a._trace
             if trace is None:
+                recorder = RECORDER.get()
+                if recorder is not None:
+                    return recorder.run(self, self.numpy, args, params)
                 return self.numpy(*args, **params) if params else self.numpy(*args)
             return trace.process(self, args, params)
         except Exception:
@@ -111,7 +125,10 @@ class Primitive:
                 home = where
         if trace is not None:
             return trace.process(self, args, params)
-        return self.impl((home or NUMPY).xp, *args, **params)
+        function, recorder = partial(self.impl, (home or NUMPY).xp), RECORDER.get()
+        if recorder is not None:
+            return recorder.run(self, function, args, params)
+        return function(*args, **params)
 
     def __repr__(self) -> str:
         return self.name
@@ -197,6 +214,16 @@ def dtype_of(x: Any) -> np.dtype:
     if dtype is None:
         return np.result_type(x)
     return DTYPES[type(x)][dtype] if type(x) in DTYPES else dtype
+
+
+def nbytes_of(x: Any) -> int:
+    """The size of an array or of what has its shape and dtype; 0 for a number."""
+    return size_of(x) * dtype_of(x).itemsize if hasattr(x, "dtype") else 0
+
+
+def touched(args: Sequence[Any], outs: Sequence[Any], params: dict[str, Any]) -> int:
+    """Bytes that an operation moves when it reads every argument and writes every result once."""
+    return sum(map(nbytes_of, args)) + sum(map(nbytes_of, outs))
 
 
 def result_dtype(args: Sequence[Any]) -> np.dtype:

@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LeakedTracerError", "MissingRuleError", "MixedBackendError", "NonlinearError", "aval_str", "here"]
+__all__ = [
+    "LeakedTracerError",
+    "MissingRuleError",
+    "MixedBackendError",
+    "NonlinearError",
+    "PassMismatch",
+    "aval_str",
+    "here",
+]
 
 
 class LeakedTracerError(RuntimeError):
@@ -31,6 +39,10 @@ class MissingRuleError(TypeError):
 
 class MixedBackendError(TypeError):
     """Arrays of two libraries met in one operation."""
+
+
+class PassMismatch(AssertionError):
+    """The passes that ran are not those of the plan."""
 
 
 # ----- What a failed operation or layer says -----
@@ -145,12 +157,12 @@ def _layers(frames: Sequence[FrameType]) -> str:
         layer = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
         if layer is last or not hasattr(type(layer), "__minigrad_layer__"):
             continue
-        step = _path(last, layer) if last is not None else "model"
+        step = child_path(last, layer) if last is not None else "model"
         path, last = (path + step if step is not None else f"{path} > {type(layer).__name__}"), layer
     return f"{path}: {type(last).__name__}" if last is not None else ""
 
 
-def _path(x: Any, target: Any) -> str | None:
+def child_path(x: Any, target: Any) -> str | None:
     """How `target` is reached from `x`, as Python would write it after its name."""
     if x is target:
         return ""
@@ -162,7 +174,7 @@ def _path(x: Any, target: Any) -> str | None:
         steps = [(f".{k}", v) for k, v in vars(x).items()]
     else:
         return None
-    return next((step + rest for step, v in steps if (rest := _path(v, target)) is not None), None)
+    return next((step + rest for step, v in steps if (rest := child_path(v, target)) is not None), None)
 
 
 def _line(frames: Iterator[tuple[FrameType, int]] | Sequence[tuple[FrameType, int]]) -> str | None:

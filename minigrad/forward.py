@@ -5,11 +5,13 @@ a tangent that is exactly zero is None and costs nothing.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .core import (
+    RECORDER,
     TRACERS,
     Primitive,
     Trace,
@@ -22,6 +24,7 @@ from .core import (
     unboxed,
 )
 from .errors import MissingRuleError
+from .rules import RECORDED
 from .tree import Tree, tree_flatten, tree_paths, tree_unflatten
 
 __all__ = ["Dual", "jvp"]
@@ -79,7 +82,11 @@ class Dual(Tracer):
 class JVPTrace(Trace):
     """Pushes primals and tangents through a primitive's jvp rule."""
 
-    __slots__ = ()
+    __slots__ = ("recorder",)
+
+    def __init__(self, kind: str, f: Callable) -> None:
+        super().__init__(kind, f)
+        self.recorder = RECORDER.get()
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals, tangents = [], []
@@ -97,17 +104,27 @@ class JVPTrace(Trace):
                 f"{prim.name} has no derivative rule, met in {self.label}: give it one with "
                 f"minigrad.rules.defjvp({prim.name}, rule), rule(t, ans, *args, **params)"
             )
-        ans, t = prim.jvp(primals, tangents, params)
+        if self.recorder is None:
+            ans, t = prim.jvp(primals, tangents, params)
+        else:
+            ans, t = self.recorder.rule(prim, args, primals, tangents, params)
         if prim.multiple:
+            for dt in t:
+                if type(dt) in RECORDED and dt.rule is None:
+                    dt.rule = prim
             return tuple(a if dt is None else Dual(self, a, dt) for a, dt in zip(ans, t, strict=True))
+        if type(t) in RECORDED and t.rule is None:
+            t.rule = prim
         return ans if t is None else Dual(self, ans, t)
 
 
 def push(f: Callable, x_def: Any, xs: Sequence[Any], dxs: Sequence[Any], has_aux: bool, kind: str) -> tuple:
     """The core of jvp and linearize on flat leaves: (ys, dys, structure of y, aux); None in dys is zero."""
     trace = JVPTrace(kind, f)
+    recorder = trace.recorder
     try:
-        out = f(*tree_unflatten(x_def, [Dual(trace, x, dx) for x, dx in zip(xs, dxs, strict=True)]))
+        with nullcontext(dxs) if recorder is None else recorder.pushing(trace.label, xs, dxs) as ts:
+            out = f(*tree_unflatten(x_def, [Dual(trace, x, dx) for x, dx in zip(xs, ts, strict=True)]))
     finally:
         trace.end()
     aux = None

@@ -7,13 +7,13 @@ recorded is a program of linear primitives, which a `LinearMap` sweeps forwards,
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .batch import sweep
-from .core import Tracer, dtype_of, shape_of, size_of, unboxed
+from .core import RECORDER, Tracer, dtype_of, nbytes_of, shape_of, unboxed
 from .forward import check_like, check_many, check_outputs, check_primals, push
 from .record import Aval, LinearTrace, LinearVar, call_str, is_of, program
 from .rules import add, unfit
@@ -111,6 +111,8 @@ class LinearMap:
         self.nodes = program(trace, outputs)
         self._outs = [v.number if is_of(v, trace) else None for v in outputs]
         self._unused: list[list[int]] | None = None
+        recorder = RECORDER.get()
+        self._at = None if recorder is None else recorder.recorded(trace, self.nodes, self._outs)
 
     def __call__(self, *tangents: Tree) -> Tree:
         leaves, treedef = tree_flatten(tangents)
@@ -147,8 +149,16 @@ class LinearMap:
 
     def push(self, ts: Sequence[Any]) -> list[Any]:
         """A forward sweep on flat leaves."""
+        recorder = RECORDER.get()
+        if recorder is None:
+            return self._push(ts, self.nodes)
+        ts = recorder.distinct(ts)
+        with recorder.running("jvp", "J(t)", "tangent", seeds=ts, at=self._at):
+            return self._push(ts, recorder.each(self.nodes))
+
+    def _push(self, ts: Sequence[Any], nodes: Iterable[LinearVar]) -> list[Any]:
         env = dict(enumerate(ts))
-        for node, unused in zip(self.nodes, self.unused, strict=True):
+        for node, unused in zip(nodes, self.unused, strict=True):
             args = list(node.args)
             for i in node.linear:
                 args[i] = env[args[i].number]
@@ -180,15 +190,21 @@ class LinearMap:
 
     def pull(self, cts: Sequence[Any], consume: bool = False) -> list[Any]:
         """A backward sweep on flat leaves; with `consume`, residuals are let go as it passes them."""
+        cts = [ct if hasattr(ct, "shape") else np.asarray(ct)[()] for ct in cts]
+        nodes, recorder = _taken(self.nodes) if consume else reversed(self.nodes), RECORDER.get()
+        if recorder is None:
+            return self._pull(cts, nodes)
+        cts = recorder.distinct(cts)
+        with recorder.running("vjp", "J.T(ct)", "cotangent", seeds=cts, at=self._at):
+            return recorder.plain(self._pull(recorder.seen(cts), recorder.each(nodes)))
+
+    def _pull(self, cts: Sequence[Any], nodes: Iterable[LinearVar]) -> list[Any]:
         env: dict[int, Any] = {}
         fresh: set[int] = set()  # variables whose array an addition made here: more may be added in place
         for k, ct in zip(self._outs, cts, strict=True):
             if k is not None:
-                ct = ct if hasattr(ct, "shape") else np.asarray(ct)[()]
                 env[k] = add(env[k], ct) if k in env else ct
-        nodes = self.nodes if consume else self.nodes.copy()
-        while nodes:
-            node = nodes.pop()
+        for node in nodes:
             if node.avals is None:
                 ct = env.pop(node.first, None)
                 if ct is None:
@@ -226,13 +242,9 @@ class LinearMap:
         """The arrays that this map keeps alive, each once; a view counts as the array it looks into."""
         found: dict[int, Any] = {}
         for node in self.nodes:
-            for a in (*_constants(node), *_arrays(node.params)):  # type: ignore[arg-type]
-                while isinstance(a, Tracer):
-                    a = getattr(a, "primal", None)
-                while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
-                    a = a.base
-                if hasattr(a, "nbytes") and a.ndim:
-                    found[id(a)] = a
+            for a in (*_constants(node), *arrays_among(node.params)):
+                if (base := base_of(a)) is not None:
+                    found[id(base)] = base
         return list(found.values())
 
     @property
@@ -255,7 +267,7 @@ class LinearMap:
             prim: Any = node.prim
             name = prim.name
             count[name] += 1
-            moved[name] += sum(_nbytes(a) for a in (*node.args, *node.outs))
+            moved[name] += prim.bytes(node.args, node.outs, node.params)
             n = (
                 None
                 if prim.flops is None
@@ -272,18 +284,36 @@ class LinearMap:
         return Cost(int(flops.total()), moved.total(), ops, tuple(sorted(unknown)))
 
     def __str__(self) -> str:
+        """The program, each equation beside the primal operation it comes from.
+
+        Of a map made inside `with mg.trace():` the whole primal program stands there.
+        """
         from_, to = (", ".join(map(str, avals)) for avals in (self.in_avals, self.out_avals))
         lines = [
             f"linear map of {self.label}: {from_} -> {to}; "
-            f"{len(self)} equations, {_bytes(self.residual_bytes)} of residuals"
+            f"{len(self)} equations, {bytes_str(self.residual_bytes)} of residuals"
         ]
-        lines += [f"  t{i}: {a}" for i, a in enumerate(self.in_avals)]
-        names = self._names()
-        for node in self.nodes:
-            held = sum(_nbytes(a) for a in _constants(node) if shape_of(a))
-            lines.append(f"  {call_str(node, names)}" + (f"  # {_bytes(held)}" if held else ""))
-        lines.append("  return " + ", ".join("0" if k is None else names[k] for k in self._outs))
-        return "\n".join(lines)
+        if self._at is not None:
+            return "\n".join([*lines, *self._at.program()])
+        names, rules = self._names(), self._rules()
+        width = max(map(len, rules), default=0)
+        lines += [f"  {'':{width}}  |  t{i}: {a}" for i, a in enumerate(self.in_avals)]
+        for rule, node in zip(rules, self.nodes, strict=True):
+            held = sum(nbytes_of(a) for a in _constants(node) if shape_of(a))
+            kept = f"  # {bytes_str(held)}" if held else ""
+            lines.append(f"  {rule:{width}}  |  {call_str(node, names)}{kept}")
+        returned = ", ".join("0" if k is None else names[k] for k in self._outs)
+        return "\n".join([*lines, f"  {'':{width}}  |  return {returned}"])
+
+    def _rules(self) -> list[str]:
+        """For each equation, the primal operation it comes from, where one begins; '' where it goes on."""
+        names: list[str] = []
+        fresh = True
+        for i, node in enumerate(self.nodes):
+            rule = next((n.rule for n in self.nodes[i:] if n.rule is not None), None)
+            names.append(rule.name if fresh and rule is not None else "")
+            fresh = node.rule is not None
+        return names
 
     def _names(self) -> dict[int, str]:
         """t0, t1, ... for the inputs and for every variable that something reads."""
@@ -401,17 +431,27 @@ def _shape_dtype(x: Any) -> Aval:
     return Aval(shape_of(x), dtype_of(x))
 
 
-def _arrays(params: dict[str, Any]) -> list[Any]:
+def _taken(nodes: list[LinearVar]) -> Iterator[LinearVar]:
+    while nodes:
+        yield nodes.pop()
+
+
+def base_of(a: Any) -> Any:
+    """The array that a residual keeps alive: of a view, the one it looks into; None for a number."""
+    while isinstance(a, Tracer):
+        a = getattr(a, "primal", None)
+    while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
+        a = a.base
+    return a if hasattr(a, "nbytes") and a.ndim else None
+
+
+def arrays_among(params: dict[str, Any]) -> list[Any]:
     """The arrays among parameters: those of an index."""
     parts = [p for v in params.values() for p in (v if isinstance(v, tuple) else (v,))]
     return [p for p in parts if hasattr(p, "nbytes")]
 
 
-def _nbytes(a: Any) -> int:
-    return 0 if not hasattr(a, "dtype") else size_of(a) * dtype_of(a).itemsize
-
-
-def _bytes(n: float) -> str:
+def bytes_str(n: float) -> str:
     for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.3g} {unit}"

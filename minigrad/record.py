@@ -14,7 +14,7 @@ from .core import TRACERS, Primitive, Trace, Tracer, aval_str, describe, dtype_o
 from .errors import NonlinearError
 from .rules import ALL, RECORDED, add, broadcasts, multiply
 
-__all__ = ["Aval", "LinearTrace", "LinearVar", "program"]
+__all__ = ["Aval", "LinearTrace", "LinearVar", "param_str", "program"]
 
 
 class Aval(NamedTuple):
@@ -33,9 +33,11 @@ class LinearVar(Tracer):
 
     `linear` are the positions in `args` of the variables it depends on; what stands at the others are
     residuals. Several results of one call have consecutive numbers from `first` on, and `avals` for all.
+    `rule` is the primal operation whose rule this is the result of; what a rule recorded on its way there has
+    none.
     """
 
-    __slots__ = ("shape", "dtype", "number", "first", "prim", "args", "params", "linear", "avals")
+    __slots__ = ("shape", "dtype", "number", "first", "prim", "args", "params", "linear", "avals", "rule")
     _trace: "LinearTrace"
 
     def __init__(
@@ -62,6 +64,7 @@ class LinearVar(Tracer):
         self.linear = linear
         self.params = params
         self.avals = avals
+        self.rule: Primitive | None = None
 
     def times(self, d: Any) -> Any:
         """`multiply(self, d)`, recorded at once where nothing has to be dispatched, broadcast or promoted."""
@@ -225,7 +228,7 @@ def _tangent_dtype(args: Sequence[Any]) -> np.dtype:
 def call_str(node: LinearVar, names: dict[int, str]) -> str:
     """'t2: float64[3] = multiply(t1, float64[3])'; `names` are those of the variables, '_' of unread ones."""
     args = [names[a.number] if i in node.linear else _short(a) for i, a in enumerate(node.args)]
-    params = [f"{k}={_short_param(v)}" for k, v in node.params.items()]
+    params = [f"{k}={param_str(v)}" for k, v in node.params.items()]
     outs = [f"{names[k]}: {a}" if k in names else "_" for k, a in enumerate(node.outs, node.first)]
     call = ", ".join(args) + ("; " if params else "") + ", ".join(params)
     return f"{', '.join(outs)} = {node.prim.name}({call})"  # type: ignore[union-attr]
@@ -237,10 +240,10 @@ def _short(a: Any) -> str:
     return aval_str(a) if hasattr(a, "dtype") else repr(a)
 
 
-def _short_param(v: Any) -> str:
+def param_str(v: Any) -> str:
     if isinstance(v, np.ndarray):
         return aval_str(v)
     if isinstance(v, (tuple, list)):
-        inner = ", ".join(map(_short_param, v))
+        inner = ", ".join(map(param_str, v))
         return f"({inner},)" if len(v) == 1 else f"({inner})"
     return describe(v) if callable(v) and not isinstance(v, type) else str(v)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .core import Primitive, dtype_of, result_dtype, shape_of, size_of, unboxed
+from .core import Primitive, dtype_of, result_dtype, shape_of, size_of, touched, unboxed
 
 # ----- Nonlinear primitives: a jvp rule -----
 
@@ -179,17 +179,28 @@ def broadcasts(args: Sequence[Any], params: dict) -> tuple[int, ...]:
     return broadcast_shape(*args)
 
 
-def elementwise_flops(per_element: float) -> Callable:
+# ----- Costs: the formulas that many primitives share (conventions: docs/conventions.md) -----
+
+
+def elementwise_flops(per_element: int) -> Callable:
     return lambda args, outs, params: per_element * sum(map(math.prod, outs))
 
 
-def input_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
+def input_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
     """One operation for each element of the first argument: reductions and their kind."""
     return size_of(args[0])
 
 
-def no_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
+def no_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
     return 0
+
+
+def no_bytes(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int:
+    """Those of a view. A reshape counts as one, though NumPy copies what does not lie row by row."""
+    return 0
+
+
+# ----- The engine's own linear primitives -----
 
 
 def _impl_sum_to(xp: Any, x: Any, shape: tuple[int, ...]) -> Any:
@@ -216,6 +227,13 @@ def _impl_astype(xp: Any, x: Any, dtype: np.dtype) -> Any:
     if dtype.kind == "f" and dtype_of(x).kind == "c":
         x = xp.real(x)  # without NumPy's warning: it is also the transpose of the real numbers' way into C
     return unboxed(xp.asarray(x, dtype=dtype))
+
+
+def _astype_bytes(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int:
+    """The dtype that an array has, or that its real part has, gives a view."""
+    own, dtype = dtype_of(args[0]), params["dtype"]
+    of_real_part = own.kind == "c" and dtype.kind == "f" and own.itemsize == 2 * dtype.itemsize
+    return 0 if own == dtype or of_real_part else touched(args, outs, params)
 
 
 add = Primitive("add", "add", doc="x + y, with broadcasting")
@@ -256,3 +274,4 @@ for _prim, _flops in (
     (astype, no_flops),
 ):
     _prim.flops = _flops
+broadcast_to.bytes, astype.bytes = no_bytes, _astype_bytes

@@ -12,6 +12,7 @@ from typing import Any
 
 from .batch import sweep
 from .core import (
+    RECORDER,
     Primitive,
     Tracer,
     aval_str,
@@ -27,7 +28,7 @@ from .forward import check_like, jvp
 from .linear import LinearMap, linearize, linearize_for
 from .ops.reduce import sum as _sum
 from .ops.shape import concatenate, moveaxis, reshape
-from .rules import defzero, no_flops
+from .rules import defzero, no_bytes, no_flops
 from .tree import Tree, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
@@ -155,6 +156,11 @@ def quadratic(loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
     >>> H(np.array([1.0, 0.0]))
     array([2., 0.])
     """
+    recorder = RECORDER.get()
+    return _quadratic(loss, y) if recorder is None else recorder.quadratic(_quadratic, loss, y)
+
+
+def _quadratic(loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
     if hasattr(loss, "quadratic"):
         return loss.quadratic(y)
     (value, g), H = linearize(value_and_grad(loss), y)
@@ -233,7 +239,7 @@ def stop_gradient(tree: Tree) -> Tree:
 
 _stop_gradient = Primitive("stop_gradient", lambda xp, x: x, doc="x as a constant")
 defzero(_stop_gradient)
-_stop_gradient.flops = no_flops
+_stop_gradient.flops, _stop_gradient.bytes = no_flops, no_bytes
 
 
 # ----- Helpers -----

@@ -24,7 +24,7 @@ from .layers import (
 )
 from .losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy, SquaredError
 from .models import basic_cifar, build, lenet, mlp, resnet, resnet18, vgg
-from .module import Module, count_parameters, first_nonfinite
+from .module import Module, count_parameters
 
 
 def __getattr__(name: str) -> object:

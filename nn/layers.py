@@ -33,7 +33,7 @@ class Linear(Module):
 
     def forward(self, x: Array, train: bool) -> Array:
         y = mg.matmul(x, self.weight)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else mg.add(y, self.bias)
 
 
 class Conv2d(Module):
@@ -69,7 +69,7 @@ class Conv2d(Module):
 
     def forward(self, x: Array, train: bool) -> Array:
         y = mg.conv2d(x, self.weight, self.stride, self.padding, self.dilation, self.groups)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else mg.add(y, self.bias)
 
 
 class BatchNorm(Module):
@@ -93,7 +93,7 @@ class BatchNorm(Module):
     def forward(self, x: Array, train: bool) -> Array:
         if not train:
             scale = self.gamma / mg.sqrt(self.running_var.value + self.eps)
-            return x * scale + (self.beta - self.running_mean.value * scale)
+            return mg.add(mg.multiply(x, scale), self.beta - self.running_mean.value * scale)
         rows = x.size // x.shape[-1]
         if rows < 2:
             raise ValueError(
@@ -250,7 +250,7 @@ class Residual(Module):
         self.body, self.shortcut = body, shortcut
 
     def forward(self, x: Array, train: bool) -> Array:
-        return self.body(x, train) + (x if self.shortcut is None else self.shortcut(x, train))
+        return mg.add(self.body(x, train), x if self.shortcut is None else self.shortcut(x, train))
 
 
 # ----- Activations -----

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.core import aval_str, is_float
+from minigrad.core import RECORDER, aval_str, is_float
 from minigrad.tree import tree_assign, tree_paths
 
 Array = Any
@@ -74,8 +74,13 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def plan(self) -> dict[str, int]:
-        """The passes the next step will run, by kind: primal, jvp, vjp."""
+    def plan(self, step: int | None = None) -> dict[str, int]:
+        """The passes that step number `step` runs, by kind: primal, jvp, vjp; by default the next step.
+
+        >>> opt = Optimizer({"w": np.ones(2)})
+        >>> opt.plan()
+        {'primal': 1, 'jvp': 0, 'vjp': 1}
+        """
         return {"primal": 1, "jvp": 0, "vjp": 1}
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,6 +124,14 @@ class Optimizer:
     def _state(self) -> dict[str, Any]:
         """The live attributes that make up the state; vectors are written in place on loading."""
         return {"w": self.w, "count": self.count}
+
+    def _done(self, info: StepInfo, **vectors: Array) -> Any:
+        """`info`, told to a recording if there is one, with the norms of `vectors`."""
+        if (recorder := RECORDER.get()) is not None:
+            values = {k: v for k, v in vars(info).items() if k != "passes"}
+            norms = {k: math.sqrt(dot(v, v)) for k, v in vectors.items()}
+            recorder.step({"optimizer": self.name, **values, "norms": norms})
+        return info
 
     @contextmanager
     def _buffers_back_on_error(self) -> Iterator[list[Any]]:

@@ -71,8 +71,9 @@ class CurveBall(Optimizer):
         self.lam_rule = LambdaRule()
         self.z = self.w * 0
 
-    def plan(self) -> dict[str, int]:
-        return {"primal": 1 + self._looks_at_lam(), "jvp": 1 + self._needs_model(), "vjp": 1}
+    def plan(self, step: int | None = None) -> dict[str, int]:
+        step = self.count if step is None else step
+        return {"primal": 1 + self._looks_at_lam(step), "jvp": 1 + self._needs_model(step), "vjp": 1}
 
     def step(self, predict: Predict, loss: Loss) -> CurveBallInfo:
         w, z, lam, wd = self.w, self.z, self.lam, self.weight_decay
@@ -99,7 +100,7 @@ class CurveBall(Optimizer):
                 dz += wd * w
             self._check_gradient(dot(dz, dz))
 
-            if self._needs_model():
+            if self._needs_model(self.count):
                 passes["jvp"] += 1
                 Jdz = J(dz)  # forward-mode pass 2
                 HJdz = H(Jdz)
@@ -122,7 +123,7 @@ class CurveBall(Optimizer):
         w += z
 
         predicted = ratio = None
-        if self._looks_at_lam():
+        if self._looks_at_lam(self.count):
             del J  # its residuals are not needed any more, and the next pass takes their place
             passes["primal"] += 1
             with mg.keeping_buffers(
@@ -134,13 +135,14 @@ class CurveBall(Optimizer):
                 ratio = (after - before) / predicted
                 self.lam = self.lam_rule(lam, ratio)
         self.count += 1
-        return CurveBallInfo(self.count - 1, before, dict(passes), rho, beta, lam, predicted, ratio)
+        info = CurveBallInfo(self.count - 1, before, dict(passes), rho, beta, lam, predicted, ratio)
+        return self._done(info, w=w, z=z, dz=dz)
 
-    def _looks_at_lam(self) -> bool:
-        return self.adapt_lam and self.lam_rule.due(self.count)
+    def _looks_at_lam(self, step: int) -> bool:
+        return self.adapt_lam and self.lam_rule.due(step)
 
-    def _needs_model(self) -> bool:
-        return self.rho is None or self._looks_at_lam()
+    def _needs_model(self, step: int) -> bool:
+        return self.rho is None or self._looks_at_lam(step)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"z": self.z, "lam": self.lam}

@@ -22,7 +22,7 @@ class FirstOrder(Optimizer):
             self._check_gradient(dot(g, g))
         self.update(g)
         self.count += 1
-        return StepInfo(self.count - 1, value, self.plan())
+        return self._done(StepInfo(self.count - 1, value, self.plan()), w=w, g=g)
 
     def update(self, g: Array) -> None:
         """Moves `w` in place, given the gradient `g` at it."""

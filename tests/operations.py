@@ -1,7 +1,7 @@
 """The page of all operations, docs/operations.md: `python tests/operations.py` writes it anew.
 
-A tick stands for a test in test_rules.py that draws cases of that operation; FLOPs are what the primitives'
-formulas give for the operation itself on the arguments shown.
+A tick stands for a test in test_rules.py that draws cases of that operation; FLOPs and bytes are what the
+primitives' formulas give for the operation itself on the arguments shown.
 """
 
 import importlib
@@ -29,7 +29,7 @@ REACHED = {"abs": "absolute", "max_pool2d": "pool_index", "avg_pool2d": "window_
 def public_names() -> dict[str, Callable]:
     """Every differentiable function of `mg`, `mg.linalg`, ... by its dotted name."""
     functions = families()
-    public = {name: f for name, f in vars(mg).items() if id(f) in functions}
+    public = {name: f for name, f in vars(mg).items() if id(getattr(f, "__wrapped__", f)) in functions}
     for space in NAMESPACES:
         module = getattr(mg, space)
         public |= {f"{space}.{name}": f for name in module.__all__ if callable(f := getattr(module, name))}
@@ -41,9 +41,11 @@ def families() -> dict[int, str]:
     found = {}
     names = [info.name for info in pkgutil.walk_packages(mg.ops.__path__, "minigrad.ops.")]
     for module in map(importlib.import_module, sorted(names, key=lambda n: n.split(".")[2] in NAMESPACES)):
-        for f in (getattr(module, name) for name in getattr(module, "__all__", ())):
-            if callable(f) and not inspect.isclass(f):
-                found.setdefault(id(f), module.__name__.split(".")[2])
+        for name in getattr(module, "__all__", ()):
+            # In public, `trace` and `diff` are of recordings as well: functions around those of arrays.
+            for f in (getattr(module, name), getattr(mg, name, None)):
+                if callable(f) and not inspect.isclass(f):
+                    found.setdefault(id(f), module.__name__.split(".")[2])
     return found
 
 
@@ -53,7 +55,7 @@ def case_of(name: str) -> str | None:
     return next((n for n in candidates if n in EVERYTHING), None)
 
 
-# ----- FLOPs of an example -----
+# ----- Cost of an example -----
 
 
 IMAGES, FILTERS = np.ones((2, 6, 6, 3)), np.ones((4, 3, 3, 3))
@@ -89,8 +91,8 @@ def example(name: str, f: Callable) -> tuple[tuple, dict]:
     raise LookupError(f"no example for {name}: add one to EXAMPLES")
 
 
-def flops(name: str, f: Callable) -> str:
-    """'240 for float64[2,3,4]'."""
+def cost(name: str, f: Callable) -> str:
+    """'240 | 384 | float64[2,3,4]': FLOPs, bytes, and for what."""
     args, kwargs = example(name, f)
     trace = Counter(f)
 
@@ -101,7 +103,7 @@ def flops(name: str, f: Callable) -> str:
 
     attrgetter(name)(mg)(*map(put, args), **kwargs)
     shapes = ", ".join(aval_str(a) for a in args if isinstance(a, np.ndarray) and a.dtype.kind in "fc")
-    return f"{trace.flops:.0f}" + (f" for {shapes}" if shapes else "")
+    return f"{trace.flops} | {trace.bytes} | {shapes}"
 
 
 # ----- The page -----
@@ -115,9 +117,9 @@ transformation.
 *forward*: the tangent agrees with a complex step or central difference. *reverse*: ⟨J t, c⟩ = ⟨t, Jᵀ c⟩
 to rounding. *order 2*: Hessian products agree in three modes and with the difference of gradients; 3 where
 third derivatives are checked in every mixture of modes, too. Each ✓ is a test with generated cases; 0 stands
-for functions whose derivative is zero wherever it exists. *FLOPs* are those of the operation itself on
-arguments of the shapes shown, from the formulas of its primitives (a multiply-add counts 2, a transcendental
-function 10).
+for functions whose derivative is zero wherever it exists. *FLOPs* and *bytes* (read and written) are those of
+the operation itself on arguments of the shapes shown, from the formulas of its primitives; how much counts
+what, [conventions](conventions.md) say under "Costs".
 """
 
 
@@ -131,8 +133,8 @@ def page() -> str:
     for family, names in sorted(tables.items()):
         lines += [
             f"\n## {family}\n",
-            "| name | also | forward | reverse | order 2 | FLOPs |",
-            "|---|---|---|---|---|---|",
+            "| name | also | forward | reverse | order 2 | FLOPs | bytes | for |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         lines += [row(name, functions[name]) for name in sorted(names)]
     return "\n".join(lines) + "\n"
@@ -146,7 +148,7 @@ def row(name: str, f: Callable) -> str:
         ticks = ["0"] * 3
     else:
         ticks = ["✓", "✓", "✓ 3" if case in THIRD else "✓"]
-    return " | ".join([f"| `mg.{name}`", also(name), *ticks, flops(name, f) + " |"])
+    return " | ".join([f"| `mg.{name}`", also(name), *ticks, cost(name, f) + " |"])
 
 
 def also(name: str) -> str:

@@ -525,14 +525,14 @@ def test_a_linear_map_prints_as_the_program_it_is():
 GOLDEN = """\
 linear map of wave (test_engine.py:LINE): float64[2,3], float64[3,4] -> float64[4]; \
 5 equations, 208 B of residuals
-  t0: float64[2,3]
-  t1: float64[3,4]
-  t2: float64[2,4] = matmul(t0, float64[3,4])  # 96 B
-  t3: float64[2,4] = matmul(float64[2,3], t1)  # 48 B
-  t4: float64[2,4] = add(t2, t3)
-  t5: float64[2,4] = multiply(t4, float64[2,4])  # 64 B
-  t6: float64[4] = sum(t5; axis=(0,), keepdims=False)
-  return t6"""
+          |  t0: float64[2,3]
+          |  t1: float64[3,4]
+  matmul  |  t2: float64[2,4] = matmul(t0, float64[3,4])  # 96 B
+          |  t3: float64[2,4] = matmul(float64[2,3], t1)  # 48 B
+          |  t4: float64[2,4] = add(t2, t3)
+  sin     |  t5: float64[2,4] = multiply(t4, float64[2,4])  # 64 B
+  sum     |  t6: float64[4] = sum(t5; axis=(0,), keepdims=False)
+          |  return t6"""
 
 
 def test_the_cost_of_a_small_program_is_what_one_counts_by_hand():

@@ -99,6 +99,8 @@ def test_the_wheel_built_from_the_source_archive_holds_and_imports_every_module(
         assert {n for n in names if n.endswith(".py")} == set(modules)
         assert all(z.read(name) == path.read_bytes() for name, path in modules.items())
         assert "minigrad/py.typed" in names
+        report = (ROOT / "minigrad" / "inspect" / "report").iterdir()
+        assert {f"minigrad/inspect/report/{p.name}" for p in report} <= set(names)
         assert not [n for n in names if n.startswith(("nn/", "optim/", "tests/", "examples/"))]
         metadata = z.read(f"minigrad-{version}.dist-info/METADATA").decode()
         assert "Requires-Dist: numpy>=2.0\n" in metadata and "License-Expression: MIT" in metadata

@@ -106,7 +106,7 @@ def test_a_nan_stops_the_run_with_step_and_layer_and_keeps_the_last_good_checkpo
     message = capsys.readouterr().err
     assert status == 1 and message.count("\n") == 1
     assert f"SGD step {good}: the loss is nan" in message
-    assert "the output of model.layers[3] (Poison)" in message
+    assert "first in multiply: " in message and "layer model.layers[3]: Poison" in message
     assert f"last good checkpoint, of step {kept}," in message and str(folder) in message
     state = nn.load_state(folder / "checkpoint.safetensors")["optimizer"]
     assert state["count"] == kept and np.isfinite(state["w"]).all()

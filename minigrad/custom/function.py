@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core import Primitive, Tracer, aval_str, describe
 from ..forward import JVPTrace, check_like
-from ..rules import no_flops
+from ..rules import no_bytes, no_flops
 from ..tree import Tree, TreeDef, _node_of, tree_flatten, tree_unflatten
 from .node import is_inexact, traces_of
 
@@ -142,7 +142,7 @@ def _no_value(xp: Any, *tracers: Any, call: Call) -> Any:
 
 _function = Primitive("_function", _no_value, multiple=True, doc="a function with a derivative of its own")
 _function.jvp = lambda primals, tangents, params: params["call"].push(primals, tangents)
-_function.flops = no_flops
+_function.flops, _function.bytes = no_flops, no_bytes
 
 
 # ----- Helpers -----

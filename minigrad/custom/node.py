@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Primitive, Trace, Tracer, describe, dtype_of, namespace_of, shape_of, unboxed
+from ..core import (
+    RECORDER,
+    Primitive,
+    Trace,
+    Tracer,
+    describe,
+    dtype_of,
+    namespace_of,
+    shape_of,
+    touched,
+    unboxed,
+)
 from ..forward import Dual, push, zeros_like
 from ..linear import LinearMap
 from ..ops.complex import real
@@ -93,6 +104,8 @@ def _linear(name: str, n: int) -> Primitive:
         return ans, total or (None,) * len(ans)
 
     def transpose(cts: tuple, args: Sequence[Any], params: dict, linear: tuple[int, ...]) -> list[Any]:
+        if (recorder := RECORDER.get()) is not None:
+            cts = recorder.plain(cts)
         back = params["of"].pull(cts, args[n:])
         return [back[i] for i in linear]
 
@@ -103,7 +116,13 @@ def _linear(name: str, n: int) -> Primitive:
         doc=_DOCS[name],
     )
     defjoint(prim, lambda args, params: [a.shape for a in params["of"].outs], transpose, range(n), jvp_rule)
-    prim.flops = lambda args, outs, params: _count(params["of"], args[:n], args[n:], params["dtype"])
+
+    def moved(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int:
+        counted = _count(n, args, params)
+        return touched(args, outs, params) if counted is None else counted.bytes
+
+    prim.flops = lambda args, outs, params: getattr(_count(n, args, params), "flops", None)
+    prim.bytes = moved
     return prim
 
 
@@ -118,11 +137,12 @@ for _each in _DOCS:
 class Counter(Trace):
     """Adds up what the primitives that meet its values cost; `flops` is None once nobody knows of one."""
 
-    __slots__ = ("flops",)
+    __slots__ = ("bytes", "flops")
 
     def __init__(self, f: Callable) -> None:
         super().__init__("cost", f)
-        self.flops: float | None = 0.0
+        self.flops: int | None = 0
+        self.bytes = 0
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         args = [a.primal if type(a) is Dual and a._trace is self else a for a in args]
@@ -130,6 +150,7 @@ class Counter(Trace):
         outs = out if prim.multiple else (out,)
         flops = None if prim.flops is None else prim.flops(args, [shape_of(o) for o in outs], params)
         self.flops = None if flops is None or self.flops is None else self.flops + flops
+        self.bytes += prim.bytes(args, outs, params)
         outs = tuple(self.wrap(o) for o in outs)
         return outs if prim.multiple else outs[0]
 
@@ -137,13 +158,22 @@ class Counter(Trace):
         return Dual(self, x, None) if is_inexact(x) else x
 
 
-def _count(node: Node, ts: Sequence[Any], arrays: Sequence[Any], dtype: np.dtype) -> float | None:
-    """The cost of a way forward is what runs on it: so it is run, at zero tangents."""
-    trace = Counter(node.f)
-    plain = [_plain(a) for a in arrays]
-    zeros = [zeros_among(t, plain) for t in ts]
-    node.push([trace.wrap(t) for t in zeros], [trace.wrap(a) for a in plain], dtype)
-    return trace.flops
+def _count(n: int, args: Sequence[Any], params: dict) -> Counter | None:
+    """The cost of a way forward is what runs on it: so it is run, at zero tangents.
+
+    None where shapes and dtypes stand for the residuals, whose numbers may decide what runs.
+    """
+    if any(type(a) is Aval for a in args[n:]):
+        return None
+    node, recorder = params["of"], RECORDER.set(None)
+    try:
+        trace = Counter(node.f)
+        plain = [_plain(a) for a in args[n:]]
+        zeros = [zeros_among(t, plain) for t in args[:n]]
+        node.push([trace.wrap(t) for t in zeros], [trace.wrap(a) for a in plain], params["dtype"])
+    finally:
+        RECORDER.reset(recorder)
+    return trace
 
 
 # ----- Passes on flat leaves, which may be complex inside a program that is real at its ends -----

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Primitive, dtype_of, namespace_of, shape_of, unboxed
-from ..rules import astype, broadcast_shape, deflinear, elementwise_flops, fit, multiply, no_flops
+from ..rules import astype, broadcast_shape, deflinear, elementwise_flops, fit, multiply, no_bytes, no_flops
 from .elementwise import abs as absolute
 from .elementwise import equal, sign, square, where
 
@@ -69,7 +69,7 @@ deflinear(
     lambda ct, x, dtype: multiply(astype(ct, dtype=dtype_of(x)), -1j),
 )
 _imag.batch = lambda args, params, batched: _imag(*args, **params)
-_imag.flops = no_flops
+_imag.flops, _imag.bytes = no_flops, no_bytes
 
 
 def conjugate(x: Any) -> Any:
@@ -86,7 +86,7 @@ conj = conjugate
 
 _conjugate = Primitive("conjugate", "conj", doc="complex conjugate")
 deflinear(_conjugate, broadcast_shape, lambda ct, x: conjugate(ct))
-_conjugate.flops = no_flops
+_conjugate.flops = elementwise_flops(1)
 
 
 def angle(z: Any, deg: bool = False) -> Any:
@@ -115,7 +115,7 @@ def _angle_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) ->
 
 
 _angle = Primitive("angle", _impl_angle, doc="angle with the positive real axis, in radians")
-_angle.jvp, _angle.flops = _angle_jvp, elementwise_flops(12)
+_angle.jvp, _angle.flops = _angle_jvp, elementwise_flops(10)
 
 
 def squared_modulus(x: Any) -> Any:

@@ -4,7 +4,9 @@ Products are differentiated without a division, so zeros among the factors do no
 derivative of a running product is a linear recurrence, and the derivatives of that are recurrences again.
 """
 
+import builtins
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core import Primitive, dtype_of, namespace_of, shape_of
@@ -194,9 +196,21 @@ deflinear(
 )
 recurrence.batch = _recurrence_batch
 _prod.flops = _cumprod.flops = input_flops
-recurrence.flops = lambda args, outs, params: (
-    3 * math.prod(outs[0]) * (max(outs[0][params["axis"]], 1) - 1).bit_length()
-)
+
+
+def _rounds_flops(link: int, merge: int) -> Callable:
+    """In the round that reaches back `step` places: so many for each place that can, and for each link."""
+
+    def flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
+        n = outs[0][params["axis"]]
+        steps = [1 << k for k in range((max(n, 1) - 1).bit_length())]
+        one = builtins.sum(link * (n - step) + merge * max(n - 2 * step, 0) for step in steps)
+        return one * math.prod(outs[0]) // max(n, 1)
+
+    return flops
+
+
+recurrence.flops = _rounds_flops(2, 1)
 
 
 # ----- Extrema -----
@@ -237,9 +251,7 @@ def _impl_running_argmax(xp: Any, x: Any, axis: int) -> Any:
 
 _running_argmax = Primitive("running_argmax", _impl_running_argmax, doc="index of the running maximum")
 defzero(_running_argmax)
-_running_argmax.flops = lambda args, outs, params: (
-    math.prod(outs[0]) * (max(outs[0][params["axis"]], 1) - 1).bit_length()
-)
+_running_argmax.flops = _rounds_flops(3, 0)  # a comparison, two choices
 
 
 # ----- Along an axis -----

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..core import Primitive, namespace_of, shape_of, size_of
-from ..rules import deflinear, no_flops
+from ..rules import deflinear, no_bytes, no_flops
 from .elementwise import where
 from .reduce import sum
 from .shape import as_array, moveaxis, ravel_array
@@ -127,3 +127,4 @@ _on_diagonal.batch = lambda args, params, batched: _on_diagonal(
     args[0], **params | {"shape": (shape_of(args[0])[0], *params["shape"])}
 )
 _diagonal.flops = _on_diagonal.flops = no_flops
+_diagonal.bytes = no_bytes

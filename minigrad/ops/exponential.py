@@ -1,11 +1,13 @@
 """Exponentials that are summed up: logsumexp, softmax and its logarithm. None of them overflows."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from ..core import Primitive, shape_of
-from ..rules import defjvp, elementwise_flops, input_flops
+from ..core import Primitive, shape_of, size_of
+from ..rules import defjvp, elementwise_flops
 from .elementwise import exp
-from .reduce import Axis, axes_of, keep
+from .reduce import Axis, axes_of, keep, reduced_shape
 from .reduce import sum as _sum
 
 __all__ = [
@@ -38,7 +40,14 @@ defjvp(
         t * exp(x - keep(ans, shape_of(x), axis)), axis=axis, keepdims=keepdims
     ),
 )
-_logsumexp.flops = lambda args, outs, params: 13 * input_flops(args, outs, params)
+
+
+def _logsumexp_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
+    """Maximum, difference, exponential and sum for each element; a logarithm and the maximum for each sum."""
+    return 13 * size_of(args[0]) + 11 * math.prod(reduced_shape(shape_of(args[0]), params["axis"], True))
+
+
+_logsumexp.flops = _logsumexp_flops
 
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
@@ -57,7 +66,7 @@ def _impl_softmax(xp: Any, x: Any, axis: tuple[int, ...]) -> Any:
 
 _softmax = Primitive("softmax", _impl_softmax, doc="exponentials divided by their sum")
 defjvp(_softmax, lambda t, ans, x, axis: ans * (t - _sum(ans * t, axis=axis, keepdims=True)))
-_softmax.flops = elementwise_flops(13)
+_softmax.flops = elementwise_flops(14)
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Any:
@@ -73,4 +82,4 @@ _log_softmax = Primitive(
     "log_softmax", lambda xp, x, axis: x - _impl_logsumexp(xp, x, axis, True), doc="logarithm of softmax"
 )
 defjvp(_log_softmax, lambda t, ans, x, axis: t - _sum(exp(ans) * t, axis=axis, keepdims=True))
-_log_softmax.flops = elementwise_flops(14)
+_log_softmax.flops = lambda args, outs, params: _logsumexp_flops(args, outs, params) + size_of(args[0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Primitive, Tracer, dtype_of, namespace_of, shape_of, size_of
+from ..core import Primitive, Tracer, dtype_of, namespace_of, nbytes_of, shape_of, size_of, touched
 from ..rules import astype, defjoint, deflinear, defzero, input_flops, no_flops
 from .elementwise import equal, where
 from .reduce import axes_of
@@ -163,8 +163,13 @@ def _put(xp: Any, out: Any, index: Any, values: Any) -> None:
 
 def _reaches_once(index: Any) -> bool:
     """Can no element be reached twice? So it is with slices, numbers and a mask."""
-    arrays = [i for i in (index if isinstance(index, tuple) else (index,)) if not _is_basic(i)]
-    return not arrays or (len(arrays) == 1 and dtype_of(as_array(arrays[0])).kind == "b")
+    arrays = _arrays(index)
+    return not arrays or (len(arrays) == 1 and dtype_of(arrays[0]).kind == "b")
+
+
+def _arrays(index: Any) -> list[Any]:
+    """The arrays in an index; there are none in a basic one, which gives a view."""
+    return [as_array(i) for i in (index if isinstance(index, tuple) else (index,)) if not _is_basic(i)]
 
 
 def _is_basic(part: Any) -> bool:
@@ -246,6 +251,19 @@ def _index_set_batch(args: Sequence[Any], params: dict, batched: Sequence[int]) 
 _getitem.batch, _scatter.batch, _index_set.batch = _getitem_batch, _scatter_batch, _index_set_batch
 _getitem.flops = _index_set.flops = no_flops
 _scatter.flops = lambda args, outs, params: 0 if _reaches_once(params["index"]) else size_of(args[0])
+
+
+def _getitem_bytes(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int:
+    """The index and what it names are read, the result is written: the rest of the array is not touched."""
+    arrays = _arrays(params["index"])
+    return sum(map(nbytes_of, arrays)) + 2 * nbytes_of(outs[0]) if arrays else 0
+
+
+def _bytes_with_index(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int:
+    return touched(args, outs, params) + sum(map(nbytes_of, _arrays(params["index"])))
+
+
+_getitem.bytes, _scatter.bytes, _index_set.bytes = _getitem_bytes, _bytes_with_index, _bytes_with_index
 
 
 # ----- Elements along an axis -----
@@ -428,4 +446,7 @@ _digitize = Primitive(
 )
 for _prim in (_flatnonzero, _searchsorted, _digitize):
     defzero(_prim)
-    _prim.flops = input_flops
+_flatnonzero.flops = input_flops
+# A comparison for each halving of the sorted vector.
+_searchsorted.flops = lambda args, outs, params: math.prod(outs[0]) * size_of(args[0]).bit_length()
+_digitize.flops = lambda args, outs, params: math.prod(outs[0]) * size_of(args[1]).bit_length()

@@ -4,11 +4,13 @@ Its Jacobian in x is γ r P, P u = u - mean(u) - x̂ mean(x̂ u), and P is self-
 are one reduction and one affine pass each. Residuals are outputs of primitives, so every order is right.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from ..backend import kernels_of
-from ..core import Primitive, aval_str, shape_of, size_of
-from ..rules import defjoint, defwhole, elementwise_flops, no_flops, promote
+from ..core import Primitive, aval_str, shape_of
+from ..rules import defjoint, defwhole, no_bytes, no_flops, promote
 from .elementwise import constant, multiply
 from .reduce import mean
 from .reduce import sum as _sum
@@ -121,7 +123,7 @@ def _transposed_tangent(ct: Any, args: Any, params: dict, linear: tuple[int, ...
 
 # The statistics that are returned stay constants when an outer transformation differentiates the residuals.
 _statistic = constant("batch_statistic", "a statistic of the batch as a constant", lambda xp, x: x)
-_statistic.flops = no_flops
+_statistic.flops, _statistic.bytes = no_flops, no_bytes
 
 _batch_norm = Primitive(
     "batch_norm", _impl_batch_norm, multiple=True, doc="normalised x, with mean and r as constants"
@@ -159,9 +161,18 @@ defjoint(
     lambda primals, tangents, params: _transpose_rule(primals, tangents),
 )
 
-_batch_norm.flops = _residuals.flops = elementwise_flops(7)
-_tangent.flops = lambda args, outs, params: 9 * size_of(args[3])
-_transpose.flops = lambda args, outs, params: 9 * size_of(args[0])
+
+def _flops(element: int, channel: int) -> Callable:
+    """So many operations for each element of the result, and so many for each channel."""
+    return lambda args, outs, params: element * math.prod(outs[0]) + channel * outs[0][-1]
+
+
+# Mean and deviation 2, variance 2, x̂ 1, y 2; and r is 1 / √(Σ / n + ε), the mean Σ / n.
+_batch_norm.flops = _residuals.flops = _flops(7, 5)
+# The sums of u and x̂ u take 3, u a + x̂ b + c takes 4; and a = γ r, b = dγ - a Σ x̂ u / n, c = dβ - a Σ u / n.
+_both, _without_u = _flops(7, 7), _flops(2, 0)
+_tangent.flops = lambda args, outs, params: (_without_u if args[0] is None else _both)(args, outs, params)
+_transpose.flops = _both
 
 
 def _rows(x: Any) -> tuple[int, ...]:

@@ -76,9 +76,9 @@ def _impl_argsort(xp: Any, x: Any, axis: int) -> Any:
     return xp.argsort(x, axis=axis, **({"stable": True} if xp is np else {}))  # others sort stably by default
 
 
-def _sort_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
+def _sort_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
     """n log₂ n comparisons for each slice."""
-    return math.prod(outs[0]) * math.log2(max(outs[0][params["axis"]], 1))
+    return round(math.prod(outs[0]) * math.log2(max(outs[0][params["axis"]], 1)))
 
 
 _argsort = Primitive("argsort", _impl_argsort, doc="indices that sort along an axis")

@@ -8,8 +8,8 @@ import math
 from typing import Any
 
 from ..backend import kernels_of
-from ..core import Primitive, aval_str, shape_of, size_of
-from ..rules import deflinear, defzero
+from ..core import Primitive, aval_str, nbytes_of, shape_of, size_of
+from ..rules import deflinear, defzero, no_flops
 from .conv import Padding, Pair, pads, pair, window_count
 from .many import fold_first, split_first
 
@@ -100,13 +100,15 @@ for _prim in (_window_sum, _window_spread):  # k batches of images are one batch
 
 
 def _window_flops(windows: tuple[int, ...], params: dict) -> int:
+    """One operation for each cell of each window, cells of padding included."""
     return math.prod(windows) * params["size"][0] * params["size"][1]
 
 
 _pool_index.flops = _window_sum.flops = lambda args, outs, params: _window_flops(outs[0], params)
 _window_spread.flops = lambda args, outs, params: _window_flops(shape_of(args[0]), params)
-_pool_gather.flops = lambda args, outs, params: 0
 _pool_scatter.flops = lambda args, outs, params: size_of(args[0])
+_pool_gather.flops = no_flops
+_pool_gather.bytes = lambda args, outs, params: 2 * nbytes_of(outs[0]) + nbytes_of(args[1])
 
 
 def _geometry(x: Any, size: Pair, stride: Pair | None, padding: Padding) -> dict[str, Any]:

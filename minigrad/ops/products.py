@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..batch import aligned
-from ..core import Primitive, dtype_of, namespace_of, shape_of
+from ..core import Primitive, dtype_of, namespace_of, shape_of, touched
 from ..rules import broadcast_shape, deflinear, elementwise_flops
 from .complex import conjugate
 from .many import fold_first, front_to_last, last_to_front, split_first
@@ -304,9 +304,23 @@ def _einsum_shape(args: Sequence[Any], params: dict) -> tuple[int, ...]:
 
 
 def _einsum_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
-    """Of one nested loop over all indices; NumPy may find an order that needs fewer."""
-    sizes = _sizes(args, params["ins"])
-    return max(len(args), 1) * math.prod(list(sizes.values()))
+    """Of one nested loop a contraction, in NumPy's order: products, and a sum where an index goes."""
+    terms, out, total = list(params["ins"]), params["out"], 0
+    sizes, stand_ins = _sizes(args, terms), [np.broadcast_to(0.0, shape_of(x)) for x in args]
+    for group in np.einsum_path(f"{','.join(terms)}->{out}", *stand_ins, optimize="greedy")[0][1:]:
+        letters = set("".join(terms[i] for i in group))
+        terms = [t for i, t in enumerate(terms) if i not in group]
+        kept = letters & set(out + "".join(terms))
+        total += (len(group) - 1 + (kept != letters)) * math.prod(sizes[c] for c in letters)
+        terms.append("".join(kept))
+    return total
+
+
+def _einsum_bytes(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int:
+    """One array whose indices all stay gives a view."""
+    return (
+        0 if len(args) == 1 and set(params["ins"][0]) == set(params["out"]) else touched(args, outs, params)
+    )
 
 
 def _einsum_jvp(primals: Sequence[Any], tangents: Sequence[Any], params: dict) -> tuple[Any, Any]:
@@ -327,12 +341,8 @@ def _einsum_batch(args: Sequence[Any], params: dict, batched: Sequence[int]) -> 
 _einsum = Primitive("einsum", _impl_einsum, doc="Einstein summation")
 _einsum.batch = _einsum_batch
 _einsum.linear = frozenset((i,) for i in range(len(ascii_letters)))
-_einsum.shape, _einsum.transpose, _einsum.jvp, _einsum.flops = (
-    _einsum_shape,
-    _einsum_transpose,
-    _einsum_jvp,
-    _einsum_flops,
-)
+_einsum.shape, _einsum.transpose, _einsum.jvp = _einsum_shape, _einsum_transpose, _einsum_jvp
+_einsum.flops, _einsum.bytes = _einsum_flops, _einsum_bytes
 
 
 def _sizes(args: Sequence[Any], ins: Sequence[str]) -> dict[str, int]:

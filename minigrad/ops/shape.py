@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import Primitive, dtype_of, namespace_of, shape_of, size_of
 from ..rules import broadcast_to as _broadcast_to
-from ..rules import defjoint, deflinear, fit, no_flops
+from ..rules import defjoint, deflinear, fit, no_bytes, no_flops
 
 __all__ = [
     "atleast_1d",
@@ -411,6 +411,8 @@ defjoint(unravel_vector, lambda args, params: list(params["shapes"]), _unravel_t
 
 for _prim in (_reshape, _transpose, _concatenate, _split, unravel_vector):
     _prim.flops = no_flops
+for _prim in (_reshape, _transpose, _split, unravel_vector):
+    _prim.bytes = no_bytes
 
 
 # ----- Many at once: a leading axis stays where it is -----

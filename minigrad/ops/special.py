@@ -85,9 +85,13 @@ __all__ = [
 ]
 
 
-def special(name: str, doc: str, *partials: Callable | None) -> Primitive:
+def special(name: str, doc: str, *partials: Callable | None, flops: int = 30) -> Primitive:
     """A primitive with scipy's value and `partial(ans, *args)` for each argument, as in `elementwise`."""
-    return elementwise(name, doc, lambda xp, *args: _like(_scipy(xp, name)(*args), args), *partials, flops=30)
+
+    def impl(xp: Any, *args: Any) -> Any:
+        return _like(_scipy(xp, name)(*args), args)
+
+    return elementwise(name, doc, impl, *partials, flops=flops)
 
 
 HOUSES = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
@@ -263,25 +267,28 @@ _erfcx.flops = elementwise_flops(30)
 # ----- Logistic function and entropies -----
 
 expit = sigmoid
-logit = special("logit", "log(p / (1 - p)), inverse of expit", lambda ans, p: 1 / (p * (1 - p)))
+logit = special("logit", "log(p / (1 - p)), inverse of expit", lambda ans, p: 1 / (p * (1 - p)), flops=12)
 xlogy: Primitive = special(
     "xlogy",
     "x log y, 0 where x is 0; there and at y <= 0 the derivatives are 0",
     lambda ans, x, y: log(where(_void(x, y), 1.0, y)),
     lambda ans, x, y: where(_void(x, y), 0.0, x) / where(_void(x, y), 1.0, y),
+    flops=11,
 )
 xlog1py: Primitive = special(
     "xlog1py",
     "x log(1 + y), 0 where x is 0; there and at y <= -1 the derivatives are 0",
     lambda ans, x, y: log1p(where(_void(x, y + 1), 0.0, y)),
     lambda ans, x, y: where(_void(x, y + 1), 0.0, x) / (1 + where(_void(x, y + 1), 0.0, y)),
+    flops=11,
 )
-entr = special("entr", "-x log x, 0 at 0 and -∞ below", lambda ans, x: -1 - log(x))
+entr = special("entr", "-x log x, 0 at 0 and -∞ below", lambda ans, x: -1 - log(x), flops=12)
 rel_entr = special(
     "rel_entr",
     "x log(x / y), 0 where x is 0 and ∞ outside; at (0, 0) the derivatives are 0",
     lambda ans, x, y: where(_both_zero(x, y), 0.0, 1 + log(_ratio_of(x, y))),
     lambda ans, x, y: where(_both_zero(x, y), 0.0, -_ratio_of(x, y)),
+    flops=12,
 )
 
 
@@ -403,7 +410,7 @@ def _impl_sinc(xp: Any, x: Any, n: int) -> Any:
 
 _sinc = Primitive("sinc", _impl_sinc, doc="n-th derivative of sin(πx) / (πx)")
 defpartial(_sinc, lambda ans, x, n: _sinc(x, n=n + 1))
-_sinc.flops = elementwise_flops(12)
+_sinc.flops = lambda args, outs, params: (12 + 14 * params["n"]) * math.prod(outs[0])
 
 
 # ----- The error function without scipy -----

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Primitive, dtype_of, shape_of, size_of
-from ..rules import deflinear, no_flops
+from ..rules import deflinear, no_bytes, no_flops
 from .reduce import Axis
 from .shape import as_array
 
@@ -95,7 +95,7 @@ _add_windows.batch = lambda args, params, batched: _add_windows(
     window=params["window"],
     axis=_behind(params["axis"]),
 )
-_windows.flops = no_flops
+_windows.flops, _windows.bytes = no_flops, no_bytes
 _add_windows.flops = lambda args, outs, params: size_of(args[0])
 
 

@@ -3,10 +3,11 @@
 Their derivative is zero wherever there is one, so nothing of them is recorded.
 """
 
+import math
 from collections.abc import Callable
 
 from ...core import Primitive
-from ...rules import defzero, elementwise_flops
+from ...rules import broadcast_shape, defzero, elementwise_flops
 
 __all__ = [
     "allclose",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-def constant(name: str, doc: str, impl: Callable | str, flops: float = 1) -> Primitive:
+def constant(name: str, doc: str, impl: Callable | str, flops: int = 1) -> Primitive:
     """A primitive whose derivative is zero wherever it exists."""
     prim = Primitive(name, impl, doc=doc)
     defzero(prim)
@@ -64,14 +65,14 @@ isclose = constant(
     "isclose",
     "is |a - b| <= atol + rtol |b|",
     lambda xp, *args, **how: xp.isclose(*args, **how),
-    flops=5,
+    flops=6,
 )
 allclose = constant(
     "allclose",
     "is |a - b| <= atol + rtol |b| everywhere",
     lambda xp, *args, **how: xp.allclose(*args, **how),
-    flops=5,
 )
+allclose.flops = lambda args, outs, params: 7 * math.prod(broadcast_shape(*args[:2]))
 
 # ----- Signs and kinds of numbers -----
 

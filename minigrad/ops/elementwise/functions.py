@@ -83,7 +83,7 @@ __all__ = [
 
 
 def elementwise(
-    name: str, doc: str, impl: Callable | str, *partials: Callable | None, flops: float = 1
+    name: str, doc: str, impl: Callable | str, *partials: Callable | None, flops: int = 1
 ) -> Primitive:
     """A primitive with `partial(ans, *args)` for each argument: the derivative, element by element."""
     prim = Primitive(name, impl, doc=doc)
@@ -190,7 +190,7 @@ arctan2 = elementwise(
     "atan2",
     lambda ans, y, x: x / (x * x + y * y),
     lambda ans, y, x: -y / (x * x + y * y),
-    flops=12,
+    flops=10,
 )
 sinh = elementwise("sinh", "hyperbolic sine", "sinh", lambda ans, x: cosh(x), flops=10)
 cosh: Primitive = elementwise("cosh", "hyperbolic cosine", "cosh", lambda ans, x: sinh(x), flops=10)
@@ -213,7 +213,7 @@ logaddexp = elementwise(
     "logaddexp",
     lambda ans, x, y: sigmoid(_gap(x, y)),
     lambda ans, x, y: sigmoid(_gap(y, x)),
-    flops=20,
+    flops=22,
 )
 logaddexp2 = elementwise(
     "logaddexp2",
@@ -221,7 +221,7 @@ logaddexp2 = elementwise(
     "logaddexp2",
     lambda ans, x, y: sigmoid(_LN2 * _gap(x, y)),
     lambda ans, x, y: sigmoid(_LN2 * _gap(y, x)),
-    flops=20,
+    flops=23,
 )
 
 
@@ -266,7 +266,6 @@ copysign: Primitive = elementwise(
     "copysign",
     lambda ans, x, y: copysign(1.0, y) * sign(x),
     None,
-    flops=2,
 )
 hypot = elementwise(
     "hypot",
@@ -274,7 +273,7 @@ hypot = elementwise(
     "hypot",
     lambda ans, x, y: x / _length(ans),
     lambda ans, x, y: y / _length(ans),
-    flops=10,
+    flops=4,
 )
 heaviside = elementwise(
     "heaviside",
@@ -301,7 +300,7 @@ fmod = Primitive("fmod", "fmod", doc="x - y trunc(x / y), signed like x")
 defjvp(fmod, lambda t, ans, x, y: t, lambda t, ans, x, y: negative(multiply(t, rint((x - ans) / y))))
 
 for _prim in (remainder, fmod):
-    _prim.flops = elementwise_flops(3)
+    _prim.flops = elementwise_flops(4)
 
 
 def divmod(x: Any, y: Any) -> tuple[Any, Any]:

@@ -86,12 +86,12 @@ def safe_reciprocal(d: Any) -> Any:
 # ----- Costs: those of Golub and Van Loan, Matrix Computations -----
 
 
-def stacked_flops(long: float, short: float = 0) -> Callable:
-    """`long` m n k + `short` k³ with k = min(m, n), for each of the (m, n) matrices in the first argument."""
+def stacked_flops(long: float, short: float = 0, square: float = 0) -> Callable:
+    """`long` m n k + `short` k³ + `square` max(m, n)² k, k = min(m, n), for each (m, n) matrix given."""
 
-    def flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> float:
+    def flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
         *stack, m, n = shape_of(args[0])
         k = min(m, n)
-        return math.prod(stack) * round(long * m * n * k + short * k**3)
+        return math.prod(stack) * round(long * m * n * k + short * k**3 + square * max(m, n) ** 2 * k)
 
     return flops

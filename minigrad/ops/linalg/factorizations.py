@@ -4,6 +4,8 @@ Each rule solves the differentiated factorization for the differentials of the f
 it is the one LAPACK chose.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ...core import Primitive, aval_str, shape_of
@@ -104,7 +106,15 @@ _qr = Primitive(
     "qr", lambda xp, a, mode: tuple(xp.linalg.qr(a, mode=mode)), multiple=True, doc="Q and R with Q R = A"
 )
 defwhole(_qr, _qr_rule)
-_qr.flops = stacked_flops(4, -4 / 3)
+
+
+def _qr_flops(args: Sequence[Any], outs: Sequence[tuple], params: dict) -> int:
+    """Each of min(m, n) reflections meets the columns of A behind it, and on the way back those of Q."""
+    *stack, m, n = shape_of(args[0])
+    return math.prod(stack) * sum(4 * (m - j) * (n - j + outs[0][-1] - j) for j in range(min(m, n)))
+
+
+_qr.flops = _qr_flops
 
 # ----- Eigenvalues of symmetric matrices -----
 
@@ -259,5 +269,8 @@ _svd = Primitive(
 _svdvals = Primitive("svdvals", singular_values, doc="singular values of A")
 defwhole(_svd, _svd_rule)
 defjvp(_svdvals, _svdvals_rule)
-_svd.flops = stacked_flops(14, 8)
+_thin_svd_flops, _full_svd_flops = stacked_flops(14, 8), stacked_flops(8, 9, 4)
+_svd.flops = lambda args, outs, params: (_full_svd_flops if params["full"] else _thin_svd_flops)(
+    args, outs, params
+)
 _svdvals.flops = stacked_flops(4, -4 / 3)
