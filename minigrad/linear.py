@@ -154,7 +154,7 @@ class LinearMap:
             return self._push(ts, self.nodes)
         ts = recorder.distinct(ts)
         with recorder.running("jvp", "J(t)", "tangent", seeds=ts, at=self._at):
-            return self._push(ts, recorder.each(self.nodes))
+            return self._push(ts, recorder.each(self.nodes, self._at))
 
     def _push(self, ts: Sequence[Any], nodes: Iterable[LinearVar]) -> list[Any]:
         env = dict(enumerate(ts))
@@ -196,7 +196,9 @@ class LinearMap:
             return self._pull(cts, nodes)
         cts = recorder.distinct(cts)
         with recorder.running("vjp", "J.T(ct)", "cotangent", seeds=cts, at=self._at):
-            return recorder.plain(self._pull(recorder.seen(cts), recorder.each(nodes)))
+            return recorder.plain(
+                self._pull(recorder.seen(cts), recorder.each(nodes, self._at, backwards=True))
+            )
 
     def _pull(self, cts: Sequence[Any], nodes: Iterable[LinearVar]) -> list[Any]:
         env: dict[int, Any] = {}

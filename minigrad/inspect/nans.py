@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..core import RECORDER, TRACERS, aval_str, dtype_of, namespace_of, size_of
-from .recorder import Note, Recorder
+from .notes import NOBODY, Note
+from .recorder import Recorder
 from .writing import Writer
 
 __all__ = ["debug_nans"]
@@ -76,7 +77,7 @@ def _sentence(recorder: Recorder, note: Note | None, args: Sequence[Any], words:
     line, expression = look_up(home.place)
     if line:
         places.append(f"at {line}: {expression}" if expression else f"at {line}")
-    of = f" of {note.of.prim}" if note.of is not None else ""
+    of = f" of {note.of.prim}" if note.of not in (None, NOBODY) else ""
     return f"{note.prim}: {words}, in the {note.part}{of}; {came}; {', '.join(places)}"
 
 

@@ -1,129 +1,29 @@
 """The recorder: what dispatch, transformations, sweeps and layers tell of what they run, written down.
 
-It is asked for by `core.RECORDER`, which is None nearly always. While it runs it only notes; words, formulas
-and numbers are made of the notes when the recording ends (`writing.py`).
+It is asked for by `core.RECORDER`, which is None nearly always. While it runs it only notes (`notes.py`);
+words and costs are made of the notes when the recording ends (`writing.py`).
 """
 
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from time import perf_counter
-from types import CodeType, FrameType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-import numpy as np
+from numpy import ndarray
 
-from ..core import PLAIN, TRACERS, Primitive, Trace, dtype_of, nbytes_of, shape_of
-from ..errors import LIBRARY, child_path
-from ..forward import Dual
+from ..core import TRACERS, Primitive, nbytes_of, shape_of
+from ..errors import child_path
 from ..linear import arrays_among, base_of
-from ..record import Aval, LinearVar
+from ..record import LinearVar
 from ..tree import tree_leaves
+from .notes import NOBODY, Layer, Note, PassNote, Place, Source, form_of, norm_of, place_of, reference
+from .seeing import Frame, Seeing, Seen
 
-__all__ = ["Layer", "Note", "PassNote", "Place", "Recorder"]
-
-# Where something was called: the code and the instruction, of which line and expression are made later.
-Place = tuple[CodeType, int]
-# Of a value: a reference to it, what it is a result or an input of, "op", "input" or "seed", and which one.
-Source = tuple[Callable, Any, str, int]
-
-
-class Note:
-    """One call of a primitive on arrays, as it happened; `passes.Op` says what the fields mean."""
-
-    __slots__ = ("prim", "args", "sources", "outs", "params", "part", "start", "end", "of", "place", "layer")
-    prim: Primitive
-    args: list[Any]  # of arrays, shape and dtype; all else as it is
-    sources: list[Source | None]
-    outs: list[Any]
-    params: dict[str, Any]
-    part: str
-    start: float
-    end: float
-    of: "Note | None"
-    place: Place | None
-    layer: "Layer | None"
-
-
-class PassNote:
-    """A pass, as it happened; `name` stands for its expression where the source is not at hand."""
-
-    def __init__(self, kind: str, name: str, place: Place | None, at: "PassNote | None" = None) -> None:
-        self.kind, self.name, self.place, self.at = kind, name, place, at
-        self.start = self.end = perf_counter()
-        self.seeds: list[tuple[Any, float | None]] = []
-        self.inside: list[Note | PassNote] = []  # in the order they ran
-        self.inputs: list[Any] = []
-        self.equations: list[tuple] = []
-        self.returned: list[int | None] = []
-        self.residuals: list[tuple] = []
-
-    def program(self) -> list[str]:
-        """The lines of the primal program beside the one it recorded, for the printed linear map."""
-        from .ir import columns, lines
-        from .writing import Writer
-
-        (written,) = Writer(self.start).write([self])
-        return lines(columns(written, None)[1])
-
-
-class Layer:
-    """A call of a layer: the layer, its path from the outermost one."""
-
-    __slots__ = ("layer", "path")
-
-    def __init__(self, layer: Any, path: str) -> None:
-        self.layer, self.path = layer, path
-
-
-class Frame:
-    """A jvp rule at work: the objects that are tangents in it, and the operation it is the rule of.
-
-    A function with a rule of its own runs `many` operations: each stands for itself, the last for all.
-    """
-
-    __slots__ = ("tangents", "many", "outer", "place", "op", "last")
-
-    def __init__(
-        self, tangents: dict[int, Any], many: bool, outer: "Frame | None", place: Place | None
-    ) -> None:
-        self.tangents, self.many, self.outer, self.place = tangents, many, outer, place
-        self.op: Note | None = None
-        self.last: Note | None = None
-
-    def has(self, args: Sequence[Any]) -> bool:
-        tangents = self.tangents
-        for a in args:
-            if id(a) in tangents or type(a) is Dual and id(a.primal) in tangents:
-                return True
-        return False
-
-
-class Seeing(Trace):
-    """Stands for plain arrays inside rules; the oldest of all, so that every transformation comes first."""
-
-    __slots__ = ("run",)
-
-    def __init__(self, run: Callable) -> None:
-        self.id, self.alive, self.label, self.run = 0, True, "recording", run
-
-    def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        plain, simple = [], True
-        for a in args:
-            if type(a) is Dual:
-                a = a.primal
-            if type(a) not in PLAIN:
-                simple = False
-            plain.append(a)
-        out = self.run(prim, prim.numpy, plain, params) if simple else prim(*plain, **params)
-        return tuple([self.see(y) for y in out]) if prim.multiple else self.see(out)
-
-    def see(self, x: Any) -> Any:
-        if type(x) is np.ndarray:
-            return Dual(self, x, None) if x.dtype.kind in "fc" else x
-        return Dual(self, x, None) if hasattr(x, "dtype") and dtype_of(x).kind in "fc" else x
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -165,10 +65,12 @@ class Recorder:
     def run(self, prim: Primitive, function: Callable, args: Sequence[Any], params: dict[str, Any]) -> Any:
         """`function(*args, **params)`, noted."""
         note = Note()
-        note.args, note.sources = noted, sources = [], []
+        given: list[Any] = []
+        sources: list[Source | None] = []
+        note.args, note.sources = given, sources
         known = self.sources
         for a in args:
-            noted.append((a.shape, a.dtype) if type(a) is np.ndarray else _noted(a))
+            given.append((a.shape, a.dtype) if type(a) is ndarray else form_of(a))
             source = known.get(id(a))
             sources.append(source if source is None or source[0]() is a else None)
         count = self.count
@@ -180,11 +82,11 @@ class Recorder:
         self.count = count + 1
         note.prim, note.params, note.layer = prim, params, self.layer
         outs: Sequence[Any]
-        if prim.multiple or type(out) is not np.ndarray:
+        if prim.multiple or type(out) is not ndarray:
             outs = out if prim.multiple else (out,)
-            note.outs = [_noted(y) for y in outs]
+            note.outs = [form_of(y) for y in outs]
             for k, y in enumerate(outs):
-                known[id(y)] = _reference(y), note, "op", k
+                known[id(y)] = reference(y), note, "op", k
         else:
             outs = (out,)
             note.outs = [(out.shape, out.dtype)]
@@ -192,10 +94,10 @@ class Recorder:
         part, of = self.part, self.of
         place = None
         if self.frame is not None:
-            place = _place(sys._getframe(2)) if self.frame.many else self.frame.place
+            place = place_of(sys._getframe(2)) if self.frame.many else self.frame.place
             part, of = self._in_rule(note, args, outs)
         elif of is None:  # any other operation has the line of the primal operation that it belongs to
-            place = _place(sys._getframe(2))
+            place = place_of(sys._getframe(2))
         note.part, note.of, note.place = part, of, place
         home = self.open or self.loose or self._open_loose(note)
         home.inside.append(note)
@@ -238,7 +140,7 @@ class Recorder:
         if moved:
             self.part = "tangent"
         many = prim.name == "_function"  # with a rule of the user's, who may need plain arrays
-        place = outer.place if outer is not None else _place(sys._getframe(3))
+        place = outer.place if outer is not None else place_of(sys._getframe(3))
         self.frame = frame = Frame({id(t): t for t in tangents if t is not None}, many, outer, place)
         try:
             if many:
@@ -251,10 +153,9 @@ class Recorder:
         if prim.multiple:
             outs, ts = ans, t = self.plain(ans), self.plain(t)
         else:
-            seeing = self.seeing
-            if type(ans) is Dual and ans._trace is seeing:
+            if type(ans) is Seen:
                 ans = ans.primal
-            if type(t) is Dual and t._trace is seeing:
+            if type(t) is Seen:
                 t = t.primal
             outs, ts = (ans,), [t]
         if moved:
@@ -278,12 +179,12 @@ class Recorder:
     ) -> Iterator[PassNote]:
         """A pass: what runs inside belongs to it, and computes a `part` unless a rule says otherwise."""
         self.close_loose()
-        note = PassNote(kind, name, _place(sys._getframe(2)), at)
+        note = PassNote(kind, name, place_of(sys._getframe(2)), at)
         for word, values in (("input", inputs), ("seed", seeds)):
             for k, x in enumerate(values):
-                self.sources[id(x)] = (_reference(x), note, word, k)
-        note.inputs = [_noted(x) for x in inputs]
-        note.seeds = [(_noted(x), _norm(x)) for x in seeds]
+                self.sources[id(x)] = (reference(x), note, word, k)
+        note.inputs = [form_of(x) for x in inputs]
+        note.seeds = [(form_of(x), norm_of(x)) for x in seeds]
         outer = self.open, self.part, self.frame, self.of, self.layer
         if self.frame is None or self.part != "tangent":
             self.part = part
@@ -328,7 +229,7 @@ class Recorder:
         kept: dict[int, tuple[Any, Any, list[str]]] = {}
 
         def keep(a: Any, source: Source | None, user: str) -> None:
-            base = a if type(a) is np.ndarray and a.base is None and a.ndim else base_of(a)
+            base = a if type(a) is ndarray and a.base is None and a.ndim else base_of(a)
             if base is not None:
                 known = kept.get(id(base))
                 if known is None:
@@ -336,8 +237,11 @@ class Recorder:
                 else:
                     known[2].append(user)
 
-        owner = self._owners(trace)
+        numbers, notes = self.owners.get(trace, ([], []))
+        notes = [*notes, None]  # of a variable that no rule recorded
         for node in nodes:
+            # Variables are numbered in the order of the rules that recorded them.
+            note.owners.append(notes[bisect_left(numbers, node.first)])
             args: list[tuple[Any, Any]] = []
             name, linear = node.prim.name, node.linear  # type: ignore[union-attr]
             for i, a in enumerate(node.args):
@@ -345,14 +249,14 @@ class Recorder:
                     args.append(((a.shape, a.dtype), a.number))
                 else:
                     source = self._source(a)
-                    args.append(((a.shape, a.dtype) if type(a) is np.ndarray else _noted(a), source))
+                    args.append(((a.shape, a.dtype) if type(a) is ndarray else form_of(a), source))
                     keep(a, source, name)
             if node.params:
                 for a in arrays_among(node.params):
                     keep(a, None, name)
-            note.equations.append((node.prim, args, node.first, node.outs, node.params, owner(node)))
+            note.equations.append((node.prim, args, node.first, node.outs, node.params))
         for base, source, users in kept.values():
-            note.residuals.append((_noted(base), nbytes_of(base), source, list(dict.fromkeys(users))))
+            note.residuals.append((form_of(base), nbytes_of(base), source, list(dict.fromkeys(users))))
         return note
 
     def quadratic(self, f: Callable, loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
@@ -368,34 +272,25 @@ class Recorder:
 
         return *self.plain([value, g]), product
 
-    def each(self, nodes: Iterable[LinearVar]) -> Iterator[LinearVar]:
+    def each(
+        self, nodes: Iterable[LinearVar], at: PassNote | None, backwards: bool = False
+    ) -> Iterator[LinearVar]:
         """`nodes`, as they are swept one by one: what runs belongs to the primal operation behind each."""
-        outer, trace = self.of, None
-        for node in nodes:
-            if node._trace is not trace:
-                trace = node._trace
-                owner = self._owners(trace)
-            self.of = owner(node)
+        outer = self.of
+        owners = repeat(NOBODY) if at is None else reversed(at.owners) if backwards else iter(at.owners)
+        for node, owner in zip(nodes, owners, strict=at is not None):
+            self.of = owner
             yield node
         self.of = outer
 
     # ----- Arithmetic of plain arrays inside rules -----
 
     def seen(self, values: Sequence[Any]) -> list[Any]:
-        """`values` with plain arrays as tracers: what operators do with them is dispatched, and noted."""
-        seeing = self.seeing
-        return [
-            Dual(seeing, x, None)
-            if type(x) is np.ndarray and x.dtype.kind == "f"
-            else x
-            if x is None or type(x) in TRACERS
-            else seeing.see(x)
-            for x in values
-        ]
+        """`values` with arrays as tracers: what operators do with them is dispatched, and noted."""
+        return list(map(self.seeing.see, values))
 
     def plain(self, values: Sequence[Any]) -> list[Any]:
-        seeing = self.seeing
-        return [x.primal if type(x) is Dual and x._trace is seeing else x for x in values]
+        return [x.primal if type(x) is Seen else x for x in values]
 
     # ----- What layers and optimizers tell -----
 
@@ -409,12 +304,12 @@ class Recorder:
             path = "model" if self.of is None else type(layer).__name__
             if self.open is None:
                 self.close_loose()
-                self.place = _place(sys._getframe(1))
+                self.place = place_of(sys._getframe(1))
         self.layers[path] = type(layer).__name__
         self.layer = Layer(layer, path)
         try:
             y = layer.forward(*args)
-            self.returns.setdefault(path, []).append([_noted(leaf) for leaf in tree_leaves(y)])
+            self.returns.setdefault(path, []).append([form_of(leaf) for leaf in tree_leaves(y)])
             if self.check is not None:
                 self.check(self, None, args[:1], (y,))
             return y
@@ -449,49 +344,3 @@ class Recorder:
     def _source(self, x: Any) -> Source | None:
         source = self.sources.get(id(x))
         return source if source is not None and source[0]() is x else None
-
-    def _owners(self, trace: Any) -> Callable[[LinearVar], Note | None]:
-        """Which primal operation's rule recorded a variable: they are numbered in the order of the rules."""
-        numbers, notes = self.owners.get(trace, ([], []))
-        notes = [*notes, None]  # of a variable that no rule recorded
-        return lambda node: notes[bisect_left(numbers, node.first)]
-
-
-def _noted(x: Any) -> Any:
-    if isinstance(x, (list, tuple)):
-        x = np.asarray(x)
-    return Aval(shape_of(x), dtype_of(x)) if hasattr(x, "dtype") else x
-
-
-def _reference(x: Any) -> Callable:
-    try:
-        return ref(x)
-    except TypeError:  # a number, which weighs nothing
-        return lambda: x
-
-
-def _norm(x: Any) -> float | None:
-    while type(x) in TRACERS:
-        x = getattr(x, "primal", None)
-    if isinstance(x, np.ndarray):
-        return float(np.sqrt(np.vdot(x, x).real, dtype=np.float64)) if x.dtype.kind in "fc" else None
-    return abs(float(x)) if isinstance(x, (float, np.floating)) else None
-
-
-_ENGINE: dict[CodeType, bool] = {}
-
-
-def _place(frame: FrameType | None) -> Place | None:
-    """The innermost call outside the engine; layers and optimizers are code like anybody's."""
-    while frame is not None:
-        code = frame.f_code
-        inside = _ENGINE.get(code)
-        if inside is None:
-            name = frame.f_globals.get("__name__", "")
-            street = name.partition(".")[0]
-            own = name.startswith(("minigrad.nn", "minigrad.optim")) and name != "minigrad.nn.module"
-            inside = _ENGINE[code] = street in LIBRARY and not own
-        if not inside:
-            return code, frame.f_lasti
-        frame = frame.f_back
-    return None

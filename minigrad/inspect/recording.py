@@ -10,8 +10,9 @@ from typing import Any
 
 from ..core import RECORDER
 from ..errors import PassMismatch
+from .notes import Note, PassNote
 from .passes import KINDS, Equation, Op, Pass, Residual, Seed, Step, Value
-from .recorder import Note, PassNote, Recorder
+from .recorder import Recorder
 from .table import Table, table
 from .writing import Writer
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..core import aval_str
 from ..record import Aval, param_str
+from .notes import Note, PassNote, Place
 from .passes import Equation, Op, Pass, Residual, Seed, Value
-from .recorder import Note, PassNote, Place
 
 __all__ = ["Writer"]
 
@@ -52,7 +52,7 @@ class Writer:
             [self.op(n) for n in note.inside if isinstance(n, Note)],
             [self.pass_(n) for n in note.inside if isinstance(n, PassNote)],
             [_value_str(a) for a in note.inputs],
-            [self.equation(*e) for e in note.equations],
+            [self.equation(e, owner) for e, owner in zip(note.equations, note.owners, strict=True)],
             note.returned,
             [self.residual(*r) for r in note.residuals],
         )
@@ -79,9 +79,8 @@ class Writer:
             None if of is None else self.ops.get(of),
         )
 
-    def equation(
-        self, prim: Any, args: list, first: int, outs: list[Aval], params: dict, owner: Note | None
-    ) -> Equation:
+    def equation(self, noted: tuple, owner: Note | None) -> Equation:
+        prim, args, first, outs, params = noted
         inputs = [
             Value(_value_str(_aval(a)), "variable", 0, source)
             if type(source) is int
