@@ -12,6 +12,7 @@ from .backend import asnumpy, backend_of, to_device
 from .custom import checkpoint, custom_jvp, custom_vjp
 from .errors import LeakedTracerError, MissingRuleError, MixedBackendError, NonlinearError, PassMismatch
 from .forward import jvp
+from .inspect import Recording, Table, debug_nans, diff, explain, show_rule, summary, trace
 from .linear import Cost, LinearMap, linear_transpose, linearize
 from .ops import complex as _complex
 from .ops import fft, linalg, special
@@ -20,8 +21,8 @@ from .ops.complex import *  # noqa: F403
 from .ops.conv import conv2d, conv2d_filter, conv2d_input
 from .ops.create import *  # noqa: F403
 from .ops.cumulative import *  # noqa: F403
-from .ops.diagonals import *  # noqa: F403
-from .ops.differences import *  # noqa: F403
+from .ops.diagonals import diag, diagflat, diagonal, tril, triu
+from .ops.differences import ediff1d, gradient, trapezoid, unwrap
 from .ops.elementwise.choices import *  # noqa: F403
 from .ops.elementwise.constants import *  # noqa: F403
 from .ops.elementwise.functions import *  # noqa: F403
@@ -83,10 +84,6 @@ from .tree import (
     tree_map,
     tree_unflatten,
 )
-
-# isort: split
-# After the operations: `trace` and `diff` are NumPy's names, too, and these serve both.
-from .inspect import Recording, Table, debug_nans, diff, explain, show_rule, summary, trace
 
 # Every rule is in place now: those that are for real numbers only shall say so.
 _complex.complete(_core.PRIMITIVES.values())

@@ -209,7 +209,7 @@ def test_chrome_marks_steps_and_writes_infinities_as_text(step):
     events, _ = validated(Recording.from_json(json.dumps(data)).to_chrome())
     marks = [e for e in events if e["ph"] == "i"]
     assert [e["name"] for e in marks] == ["CurveBall step 0", "SGD step 0"]
-    assert marks[0]["args"]["loss"] == "nan" and marks[0]["args"]["rho"] == "inf"
+    assert marks[0]["args"]["loss"] == "NaN" and marks[0]["args"]["rho"] == "Infinity"
     assert marks[1]["args"]["loss"] == step.steps[1]["loss"]
 
 

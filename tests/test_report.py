@@ -11,6 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.inspect import ir
 from minigrad.inspect.passes import Equation, Op, Pass, Residual, Seed, Value
 from minigrad.inspect.recording import Recording
 
@@ -287,7 +288,7 @@ def test_the_table_of_operations_sorts_both_ways_numbers_as_numbers(show, step):
 
     for name, value in {
         "MFLOP": lambda op: op.flops,
-        "#": lambda op: op.number,
+        "name": lambda op: op.number,
         "primitive": lambda op: op.primitive,
     }.items():
         orders = {}
@@ -382,7 +383,9 @@ def test_choosing_an_operation_of_the_graph_lights_up_its_tangent_and_cotangent_
     assert page.locator(".node.lit").count() == 1 and page.locator(".node.lit .lamp").count() == 2
     assert page.locator(".strip rect:not(.lane)").count() == len(others) + 1
     call = page.locator("#chosen .call").inner_text()
-    assert f"%{op.number} = conv2d(" in call and "stride" in call
+    name, call = call.split(" = ")
+    start = rf"{name}: \S+ = {re.escape(call[: call.index(';')])}; "
+    assert re.search(start, step[0].ir()) and call.startswith("conv2d(") and "stride" in call
     # The same are lit in time, and each leads to its row.
     page.click("#tab-timeline")
     assert numbers(page, ".slice.lit") == others | {op.number}
@@ -454,32 +457,123 @@ def test_the_arrow_keys_step_through_the_operations_in_time(show, step):
 # ----- IR and scalars -----
 
 
-def test_the_program_stands_beside_its_tangent_and_cotangent_line_by_line(show, step):
-    page = show(step)
-    page.click("#tab-ir")
-    primals = [op for op in step.passes[0].ops if op.part == "primal" and op.of is None]
-    vjp = next(p for p in step.passes if p.kind == "vjp")
-    rows = page.evaluate(
+def columns(page):
+    """The rows of the program: what they are of, and the lines of their three cells, inner ones indented."""
+    return page.evaluate(
         """() => {
-            const lines = (cell) => [...cell.querySelectorAll(".line")].map((line) => line.textContent);
+            const text = (line) => (line.matches(".inner") ? "  " : "") + line.textContent;
+            const lines = (cell) => [...cell.querySelectorAll(".line")].map(text);
             const rows = [...document.querySelectorAll(".ir tbody tr[data-key]")];
-            return rows.map((row) => [Number(row.dataset.key), ...[...row.cells].map(lines)]);
+            return rows.map((row) => [row.dataset.key, ...[...row.cells].map(lines)]);
         }"""
     )
-    assert [row[0] for row in rows] == [op.number for op in primals]
-    for number, primal, tangents, cotangents in rows:
-        op = step.ops[number]
-        assert (
-            len(primal) == 1 and primal[0].startswith(f"%{number}: ") and f" = {op.primitive}(" in primal[0]
-        )
-        equations = [e for e in step.passes[0].equations if e.of == number]
-        assert [t.split(" = ")[1].split("(")[0] for t in tangents] == [e.primitive for e in equations]
-        mine = [op for op in vjp.all_ops if op.of == number][::-1]
-        assert [c.split(":")[0] for c in cotangents] == [f"%{op.number}" for op in mine]
-    page.locator("label", has_text="tangent").locator("select").select_option(index=1)  # the ops of J(z)
-    jvp = next(p for p in step.passes if p.kind == "jvp")
-    line = page.locator(f".ir tr[data-key='{primals[1].number}'] td:nth-child(2) .line").first.text_content()
-    assert line.startswith(f"%{next(op.number for op in jvp.all_ops if op.of == primals[1].number)}:")
+
+
+def blocks(p, recording):
+    """The rows of `p.ir()`, as those of the page: the inputs, then each operation with what is beside it."""
+    _, rows = ir.columns(p, recording)
+    made = [([], [])]
+    for left, right in rows:
+        if left and not left.startswith(("  ", "x")):
+            made.append(([], []))
+        for column, line in zip(made[-1], (left, right), strict=True):
+            column.extend([line] if line else [])
+    return made
+
+
+def test_the_program_is_that_of_the_text_line_by_line_and_name_by_name(show):
+    model = nn.mlp((3, 4, 2), rng=0)
+    x = np.ones((5, 3), np.float32)
+    with mg.trace() as t:
+        _, J = mg.linearize(lambda m: m(x), model)
+        J.T(J(model))
+        J(model)
+    page = show(t)
+    page.click("#tab-ir")
+    recorded, jvp, vjp = (blocks(p, t) for p in t.passes[:3])
+    (name, *inputs), *rows = columns(page)
+    assert name == "inputs" and inputs == [*recorded[0], []]
+    assert inputs[0][0] == "x0: float32[3,4]"
+    (name, *end) = rows.pop()
+    assert name == "end" and end == [[], ["return t10"], vjp[0][1]] and end[2] == ["c0: float32[5,2]"]
+    recorded[-1][1].remove("return t10")
+    primals = [op for op in t[0].ops if op.of is None]
+    assert [int(name) for name, *_ in rows] == [op.number for op in primals]
+    assert [(left, right) for _, left, right, _ in rows] == recorded[1:]
+    assert [(left, right[::-1]) for _, left, _, right in rows] == vjp[:0:-1]  # that column runs upwards
+    assert rows[2][1:3] == [
+        [
+            "p2: float32[5,4] = tanh(p1)",
+            "  p3: float32[5,4] = multiply(p2, p2)",
+            "  p4: float32[5,4] = subtract(1, p3)",
+        ],
+        ["t6: float32[5,4] = multiply(t5, p4)"],
+    ]
+    page.locator("label", has_text="tangent").locator("select").select_option(index=1)  # the pass J(model)
+    assert [(left, right) for _, left, right, _ in columns(page)[:-1]] == jvp
+
+
+def half_read():
+    w, unravel = mg.ravel([np.ones(2), np.ones(3)])
+    return lambda w: np.sin(unravel(w)[1]), w
+
+
+@pytest.mark.parametrize("f, x", [half_read(), (mg.grad(lambda x: np.sum(np.sin(x) ** 2)), np.ones(3))])
+def test_a_record_of_results_unread_and_of_lines_of_no_operation_is_that_of_the_text(show, f, x):
+    with mg.trace() as t:
+        mg.linearize(f, x)
+    text = blocks(t[0], t)
+    returned = [[line for line in rights if line.startswith("return")] for _, rights in text]
+    for (_, rights), lines in zip(text, returned, strict=True):
+        del rights[len(rights) - len(lines) :]
+    page = show(t)
+    page.click("#tab-ir")
+    *rows, (_, *end) = columns(page)
+    assert end == [[], sum(returned, []), []]
+    # The text has no name for the seed of another pass.
+    lefts = [[line.replace("c0 (#2)", "float64[]") for line in left] for _, left, *_ in rows]
+    assert [(left, row[2]) for left, row in zip(lefts, rows, strict=True)] == text
+
+
+def test_the_program_of_a_step_has_a_row_for_each_primal_operation(show, step):
+    page = show(step)
+    page.click("#tab-ir")
+    vjp = next(p for p in step.passes if p.kind == "vjp")
+    (_, *inputs), *rows, (_, *_, seeds) = columns(page)
+    assert seeds == ["c0: float32[2,10]"] and inputs[:2] == [
+        [f"{letter}0: {step[0].inputs[0]}"] for letter in "xt"
+    ]
+    in_text = blocks(vjp, step)[:0:-1]
+    assert [len(row) for row, _ in in_text] == [len(row[1]) for row in rows]
+    for (name, _, tangents, cotangents), (_, texts) in zip(rows, in_text, strict=True):
+        equations = [e.primitive for e in step[0].equations if e.of == int(name)]
+        assert [line.split(" = ")[1].split("(")[0] for line in tangents if " = " in line] == equations
+        starts = [line.split(":")[0] for line in texts[::-1]]
+        assert [line.split(":")[0].split(" … ")[0] for line in cotangents] == starts
+
+
+def test_a_value_of_another_pass_is_named_with_it(show):
+    t = nested()  # a pass of tangents around a pass that is linearized and its sweep backwards
+    page = show(t)
+    outer, inner, vjp = t.walk()
+    assert (outer.kind, inner.kind, vjp.kind, vjp.at) == ("jvp", "primal", "vjp", inner.number)
+    page.click("#tab-ops")
+    last = inner.ops[-1]
+    names = dict(zip(keys(page), texts(page, ".ops tbody td:first-child"), strict=True))
+    assert names[last.number] == "p13" and names[vjp.ops[-1].number] == "c8"
+
+    def call(op):
+        row = page.locator(f".ops tr[data-key='{op.number}']")
+        row.click()
+        return row.locator("td").nth(8).inner_text(), page.locator("#chosen .call").inner_text()
+
+    assert call(inner.ops[2]) == ("p0", "p2 = multiply(t0 (#0), p1)")
+    assert call(vjp.ops[2]) == ("p7", "c3 = multiply(c2, p10)")  # those of the program that it sweeps
+    page.click("#tab-ir")
+    page.locator("#panel-ir select").nth(0).select_option(str(outer.number))
+    (_, *inputs), (_, *first), *_ = columns(page)
+    assert inputs == [["x0: float64[3]"], ["t0: float64[3]"], []]
+    assert {line.strip() for line in first[0] + first[1]} < {line.strip() for line in t[0].ir().splitlines()}
 
 
 def test_scalars_of_one_step_are_a_table_and_of_several_charts_too(show, step):

@@ -1,6 +1,7 @@
 """Recordings of passes: what they hold, that they change nothing, and what is printed of them."""
 
 import gc
+import json
 import math
 import re
 import threading
@@ -620,6 +621,27 @@ def test_json_gives_the_recording_back(tmp_path):
     for wrong in ("", "[]", '{"format": 2}', "{"):
         with pytest.raises(ValueError, match="no recording"):
             mg.Recording.from_json(wrong)
+
+
+def test_numbers_that_are_not_finite_go_through_json(tmp_path):
+    with mg.trace() as t, np.errstate(all="ignore"):
+        mg.linearize(lambda x: 2.0 * x, X)[1](np.full((2, 3), np.inf))
+        RECORDER.get().step({"optimizer": "None", "step": 0, "loss": math.nan, "norms": {"w": -math.inf}})
+    text = t.to_json()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(word))
+    again = mg.Recording.from_json(text)
+    assert again[1].seeds[0].norm == math.inf and again.to_json() == text
+    assert math.isnan(again.steps[0]["loss"]) and again.steps[0]["norms"]["w"] == -math.inf
+    assert json.loads(t.to_chrome(), parse_constant=lambda word: pytest.fail(word))
+    assert "Infinity" in t.to_html() and "NaN" in t.to_html()
+
+
+def test_the_loss_stands_in_the_flow_of_data():
+    opt = optim.CurveBall({"w": np.ones((3, 2))}, adapt_lam=False)
+    with mg.trace() as t:
+        opt.step(lambda m: mg.matmul(X, m["w"]), nn.SquaredError(np.zeros((2, 2))))
+    matmul = next(op for op in t[0].ops if op.primitive == "matmul")
+    assert any(v[1:] == ("op", matmul.number, 0) for op in t[1].ops for v in op.inputs)
 
 
 def test_steps_tell_their_scalars():

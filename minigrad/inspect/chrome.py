@@ -5,11 +5,10 @@ and cotangents; counters show arithmetic done and what linearizations keep for s
 """
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
-from .passes import PARTS, Op, Pass
+from .passes import PARTS, Op, Pass, finite
 from .table import sums
 
 __all__ = ["to_chrome"]
@@ -40,7 +39,7 @@ def to_chrome(recording: Any) -> str:
         "displayTimeUnit": "ms",
         "otherData": {"minigrad": __version__, "title": recording.title},
     }
-    return json.dumps(_finite(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return json.dumps(finite(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _names(title: str) -> list[Event]:
@@ -181,12 +180,3 @@ def _steps(recording: Any) -> Iterator[Event]:
             **PLACE,
             "args": step,
         }
-
-
-def _finite(x: Any) -> Any:
-    """The same for JSON, which has no word for NaN and infinity, but text."""
-    if isinstance(x, float) and not math.isfinite(x):
-        return str(x)
-    if isinstance(x, dict):
-        return {key: _finite(v) for key, v in x.items()}
-    return [_finite(v) for v in x] if isinstance(x, list) else x

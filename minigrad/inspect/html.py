@@ -19,10 +19,10 @@ from .passes import Equation, Op, Pass, Residual, Value
 
 __all__ = ["to_html"]
 
-SCRIPTS = ("data", "page", "chosen", "passes", "timeline", "layout", "graph", "ops", "ir", "scalars", "main")
+SCRIPTS = "data names page chosen passes timeline layout graph ops ir scalars main".split()
 
 # What else a pass has are rows of tables of their own.
-PASS = ("number", "kind", "label", "line", "seeds", "at", "start", "seconds")
+PASS = ("number", "kind", "label", "line", "seeds", "at", "start", "seconds", "inputs", "returned")
 
 
 def to_html(recording: Any) -> str:

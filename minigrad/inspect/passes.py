@@ -4,11 +4,24 @@ All is made of strings, numbers and lists, so that it can be written to a file, 
 recorder fills it in (`recorder.py`); tables, programs and reports read it.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["KINDS", "PARTS", "Equation", "Op", "Pass", "Residual", "Seed", "Value"]
+__all__ = [
+    "KINDS",
+    "PARTS",
+    "Equation",
+    "Op",
+    "Pass",
+    "Residual",
+    "Seed",
+    "Step",
+    "Value",
+    "finite",
+    "infinite",
+]
 
 # "loss" is no pass over the network: the loss's own value, gradient or Hessian product.
 KINDS = ("primal", "jvp", "vjp", "loss")
@@ -137,3 +150,24 @@ class Pass:
 # A step of an optimizer, as it described itself: {"optimizer": "CurveBall", "step": 3, "loss": 0.5,
 # "rho": ..., "norms": {"w": 1.0, ...}, "after": 7}, where the recording had 7 passes when the step ended.
 Step = dict[str, Any]
+
+
+# ----- For JSON, which has no words for NaN and infinity: they are text there -----
+
+WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def finite(x: Any) -> Any:
+    """`x`, lists and dicts of numbers and strings, with text in the place of NaN and infinity."""
+    if isinstance(x, float) and not math.isfinite(x):
+        return "NaN" if math.isnan(x) else "Infinity" if x > 0 else "-Infinity"
+    if isinstance(x, dict):
+        return {k: finite(v) for k, v in x.items()}
+    return [finite(v) for v in x] if isinstance(x, (list, tuple)) else x
+
+
+def infinite(x: Any) -> Any:
+    """The numbers back from `finite`."""
+    if isinstance(x, dict):
+        return {k: infinite(v) for k, v in x.items()}
+    return WORDS.get(x, x) if isinstance(x, str) else x

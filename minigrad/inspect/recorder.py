@@ -180,9 +180,10 @@ class Recorder:
         """A pass: what runs inside belongs to it, and computes a `part` unless a rule says otherwise."""
         self.close_loose()
         note = PassNote(kind, name, place_of(sys._getframe(2)), at)
-        for word, values in (("input", inputs), ("seed", seeds)):
-            for k, x in enumerate(values):
-                self.sources[id(x)] = (reference(x), note, word, k)
+        if kind != "loss":  # which goes on with what the network computed
+            for word, values in (("input", inputs), ("seed", seeds)):
+                for k, x in enumerate(values):
+                    self.sources[id(x)] = (reference(x), note, word, k)
         note.inputs = [form_of(x) for x in inputs]
         note.seeds = [(form_of(x), norm_of(x)) for x in seeds]
         outer = self.open, self.part, self.frame, self.of, self.layer
@@ -221,42 +222,43 @@ class Recorder:
     def recorded(self, trace: Any, nodes: Sequence[LinearVar], outs: list[int | None]) -> PassNote | None:
         """Notes the linear program that a primal pass recorded, and the arrays it keeps; gives that pass."""
         for node in nodes:
-            node.args = self.plain(node.args)
+            if any([type(a) is Seen for a in node.args]):
+                node.args = self.plain(node.args)
         note = self.records.get(trace)
         if note is None:
             return None
         note.returned = outs
-        kept: dict[int, tuple[Any, Any, list[str]]] = {}
+        numbers, notes = self.owners.get(trace, ([], []))
+        notes = [*notes, None]  # of a variable that no rule recorded
+        kept: dict[int, tuple[Any, Source | None, dict[str, None]]] = {}
 
         def keep(a: Any, source: Source | None, user: str) -> None:
             base = a if type(a) is ndarray and a.base is None and a.ndim else base_of(a)
-            if base is not None:
-                known = kept.get(id(base))
-                if known is None:
-                    kept[id(base)] = base, self._source(base) or source, [user]
-                else:
-                    known[2].append(user)
+            if base is None:
+                return
+            if id(base) not in kept:
+                kept[id(base)] = base, (source if base is a else self._source(base) or source), {}
+            kept[id(base)][2][user] = None
 
-        numbers, notes = self.owners.get(trace, ([], []))
-        notes = [*notes, None]  # of a variable that no rule recorded
         for node in nodes:
             # Variables are numbered in the order of the rules that recorded them.
             note.owners.append(notes[bisect_left(numbers, node.first)])
             args: list[tuple[Any, Any]] = []
-            name, linear = node.prim.name, node.linear  # type: ignore[union-attr]
+            prim, linear = node.prim, node.linear
             for i, a in enumerate(node.args):
                 if i in linear:
                     args.append(((a.shape, a.dtype), a.number))
                 else:
                     source = self._source(a)
                     args.append(((a.shape, a.dtype) if type(a) is ndarray else form_of(a), source))
-                    keep(a, source, name)
+                    keep(a, source, prim.name)  # type: ignore[union-attr]
             if node.params:
                 for a in arrays_among(node.params):
-                    keep(a, None, name)
-            note.equations.append((node.prim, args, node.first, node.outs, node.params))
+                    keep(a, None, prim.name)  # type: ignore[union-attr]
+            results: list[Any] = node.avals or [(node.shape, node.dtype)]  # type: ignore[list-item]
+            note.equations.append((prim, args, node.first, results, node.params))
         for base, source, users in kept.values():
-            note.residuals.append((form_of(base), nbytes_of(base), source, list(dict.fromkeys(users))))
+            note.residuals.append((form_of(base), nbytes_of(base), source, list(users)))
         return note
 
     def quadratic(self, f: Callable, loss: Callable, y: Any) -> tuple[Any, Any, Callable]:

@@ -11,7 +11,7 @@ from typing import Any
 from ..core import RECORDER
 from ..errors import PassMismatch
 from .notes import Note, PassNote
-from .passes import KINDS, Equation, Op, Pass, Residual, Seed, Step, Value
+from .passes import KINDS, Equation, Op, Pass, Residual, Seed, Step, Value, finite, infinite
 from .recorder import Recorder
 from .table import Table, table
 from .writing import Writer
@@ -147,6 +147,9 @@ class Recording:
         """What the linearizations keep alive, the largest first; `.total` bytes; print it."""
         return Residuals(r for p in self.walk() for r in p.residuals)
 
+    def __repr__(self) -> str:
+        return f"<Recording of {self.title}, {len(self.ops)} operations>"
+
     def __str__(self) -> str:
         return str(self.table())
 
@@ -168,7 +171,9 @@ class Recording:
             "sources": self.sources,
             "steps": self.steps,
         }
-        return _written(json.dumps(data, ensure_ascii=False, separators=(",", ":")), path)
+        return _written(
+            json.dumps(finite(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False), path
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Recording":
@@ -182,7 +187,8 @@ class Recording:
         self = cls()
         try:
             self.passes = [_pass(p) for p in data["passes"]]
-            self.layers, self.sources, self.steps = data["layers"], data["sources"], data["steps"]
+            self.layers, self.sources = data["layers"], data["sources"]
+            self.steps = [infinite(step) for step in data["steps"]]
         except (KeyError, TypeError) as e:
             raise ValueError(f"no whole recording, {e!r}: write it anew with to_json") from None
         self._own()
@@ -247,7 +253,7 @@ def _pass(data: dict[str, Any]) -> Pass:
     return Pass(
         **{
             **data,
-            "seeds": [Seed(**s) for s in data["seeds"]],
+            "seeds": [Seed(s["aval"], infinite(s["norm"])) for s in data["seeds"]],
             "ops": [Op(**values(o)) for o in data["ops"]],
             "children": [_pass(p) for p in data["children"]],
             "equations": [

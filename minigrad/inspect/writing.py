@@ -87,7 +87,7 @@ class Writer:
             else self.value(_aval(a), source)
             for a, source in args
         ]
-        outputs = [(k, _value_str(a)) for k, a in enumerate(outs, first)]
+        outputs = [(k, _value_str(_aval(a))) for k, a in enumerate(outs, first)]
         of = None if owner is None else self.ops.get(owner)
         return Equation(prim.name, inputs, outputs, _params_str(params), of)
 

@@ -47,14 +47,19 @@ function opWords(op) {
   const text = sources.get(op.line);
   return [
     h("h2", {}, op.primitive, " ", partBadge(op.part)),
-    h("p", { class: "call" }, `%${op.number} = `, h("b", {}, op.primitive), argumentsText(op)),
+    h("p", { class: "call" }, `${opName(op)} = `, h("b", {}, op.primitive), argumentsText(op)),
     facts([
       ["pass", `${passName(p)} · ${p.label}`],
       ["layer", op.layer && `${op.layer}${layers.has(op.layer) ? ` · ${layers.get(op.layer)}` : ""}`],
       ["line", op.line],
       ["", text && h("code", { class: "source" }, text)],
-      ["in", op.inputs.map((v) => `${valueText(v)}${v.source ? `: ${v.aval}` : ""}`).join("\n")],
-      ["out", op.outputs.join("\n")],
+      ["in", op.inputs.map((v) => `${valueText(v, p)}${v.source ? `: ${v.aval}` : ""}`).join("\n")],
+      [
+        "out",
+        resultNames(op.number, p)
+          .map((name, k) => `${name}: ${op.outputs[k]}`)
+          .join("\n"),
+      ],
       ["cost", `${mega(op.flops)} MFLOP · ${mega(op.bytes)} MB · ${milliseconds(op.seconds)} ms`],
       ["speed", op.flops && op.seconds ? `${number(op.flops / op.seconds / 1e9)} GFLOP/s` : ""],
     ]),

@@ -20,14 +20,6 @@ function cellOf(name, value) {
   const text = recording.strings;
   if (STRINGS.has(name)) return text[value];
   if (name === "start" || name === "seconds") return value / 1e7;
-  if (name === "inputs") {
-    return value.map(([aval, source, number, index]) => ({
-      aval: text[aval],
-      source: text[source] ?? "",
-      number,
-      index,
-    }));
-  }
   if (name === "needed_by") return value.map((v) => text[v]);
   if (name === "seeds")
     return value.map(([aval, norm]) => ({ aval: text[aval], norm: norm === null ? null : Number(norm) }));
@@ -42,9 +34,18 @@ const layers = new Map(recording.layers);
 const sources = new Map(recording.sources);
 const steps = recording.steps;
 
+for (const p of passes) p.inputs = p.inputs.map((v) => recording.strings[v]);
 for (const op of ops) op.outputs = op.outputs.map((v) => recording.strings[v]);
 for (const e of equations)
   e.outputs = e.outputs.map(([variable, aval]) => ({ variable, aval: recording.strings[aval] }));
+for (const row of [...ops, ...equations]) {
+  row.inputs = row.inputs.map(([aval, source, number, index]) => ({
+    aval: recording.strings[aval],
+    source: recording.strings[source] ?? "",
+    number,
+    index,
+  }));
+}
 
 const passBy = new Map(passes.map((p) => [p.number, p]));
 const opBy = new Map(ops.map((op) => [op.number, op]));
@@ -121,21 +122,7 @@ const mega = (x) => scaled(x, 1e6);
 const milliseconds = (seconds) => number(seconds * 1e3);
 const count = (n, one, many = `${one}s`) => `${EXACT.format(n)} ${n === 1 ? one : many}`;
 
-// ----- Operations in words -----
-
-function valueText(v) {
-  if (v.source === "op") {
-    const from = opBy.get(v.number);
-    return `%${v.number}${from && from.outputs.length > 1 ? `.${v.index}` : ""}`;
-  }
-  if (v.source === "variable") return `t${v.index}`;
-  return v.source ? `${v.source}${v.index}` : v.aval;
-}
-
-/** 'relu(%12; size=2)': the arguments of an operation or equation, by where they come from. */
-function argumentsText(op) {
-  return `(${op.inputs.map(valueText).join(", ")}${op.params ? `${op.inputs.length ? "; " : ""}${op.params}` : ""})`;
-}
+// ----- In words -----
 
 /** What an operation gives, in short: 'float32[3] +2' for three arrays. */
 function resultOf(op) {

@@ -151,7 +151,7 @@ function nodeFor(id) {
 function node(n, id) {
   const some = n.op ? [n.op] : n.box.all;
   const what = n.op
-    ? `${n.op.primitive} %${n.op.number}, ${n.op.outputs.join(", ")}`
+    ? `${n.op.primitive} ${opName(n.op)}, ${n.op.outputs.join(", ")}`
     : `${n.box.path} ${layers.get(n.box.path) ?? ""}, ${costLine(some)}`;
   const x = n.x - n.width / 2,
     y = n.y - n.height / 2;

@@ -20,25 +20,15 @@ addTab("IR", (panel) => {
   );
 });
 
-function equationsOf(p) {
-  return equations.filter((e) => e.pass === p.number);
-}
-
-/** The passes that computed derivatives of `p`, by part. */
-function sweeps(p, part) {
-  const own = new Set(p.ops.filter(isPrimal).map((op) => op.number));
-  const numbers = new Set(ops.filter((op) => op.part === part && own.has(op.of)).map((op) => op.pass));
-  return passes.filter((q) => numbers.has(q.number));
+function sweeps(p, kind) {
+  return passes.filter((q) => q.at === p.number && q.kind === kind);
 }
 
 function showProgram(p) {
   ir.base = p;
-  const recorded = equationsOf(p);
-  const tangents = [
-    ...(recorded.length ? [["", "as recorded"]] : []),
-    ...sweeps(p, "tangent").map((q) => [q.number, `${passName(q)} ${q.label.slice(0, 30)}`]),
-  ];
-  const cotangents = sweeps(p, "cotangent").map((q) => [q.number, `${passName(q)} ${q.label.slice(0, 30)}`]);
+  const option = (q) => [q.number, `${passName(q)} ${q.label.slice(0, 30)}`];
+  const tangents = [...(equationsOf(p).length ? [["", "as recorded"]] : []), ...sweeps(p, "jvp").map(option)];
+  const cotangents = sweeps(p, "vjp").map(option);
   ir.tangent = tangents[0]?.[0] ?? null;
   ir.cotangent = cotangents[0]?.[0] ?? null;
   const pass = picker(
@@ -70,54 +60,86 @@ function showProgram(p) {
   drawProgram();
 }
 
-function drawProgram() {
-  const programs = [
-    ir.tangent === "" ? equationsOf(ir.base) : partOf(ir.tangent, "tangent"),
-    partOf(ir.cotangent, "cotangent"),
-  ];
-  const byOf = programs.map((lines) => Map.groupBy(lines, (line) => line.of));
-  const own = ir.base.ops.filter(isPrimal);
-  const known = new Set(own.map((op) => op.number));
-  ir.body = h("tbody");
-  let layer = null;
-  own.forEach((op, k) => {
-    if (op.layer !== layer) {
-      layer = op.layer;
-      if (layer)
-        ir.body.append(
-          h(
-            "tr",
-            { class: "section" },
-            h(
-              "th",
-              { colspan: 3, scope: "colgroup" },
-              layer,
-              " ",
-              h("span", { class: "dim" }, layers.get(layer) ?? ""),
-            ),
-          ),
-        );
-    }
-    const cells = [[op], byOf[0].get(op.number), (byOf[1].get(op.number) ?? []).toReversed()];
-    ir.body.append(h("tr", { "data-key": op.number, tabindex: k ? -1 : 0 }, cells.map(programCell)));
-  });
-  const rest = programs.map((lines) => lines.filter((line) => !known.has(line.of)));
-  if (rest.some((lines) => lines.length)) {
-    ir.body.append(
-      h("tr", { class: "section" }, h("th", { colspan: 3, scope: "colgroup" }, "of no single operation")),
-      h("tr", {}, [[], ...rest].map(programCell)),
-    );
+/** The three columns: whose names they use, what they start from, and their lines. */
+function programs() {
+  const base = ir.base;
+  if (base.kind !== "primal") {
+    // It computes derivatives along with values.
+    const [primal, ...others] = PARTS.map((part) => base.ops.filter((op) => op.part === part));
+    return [
+      { p: base, starts: starts("x", base.inputs), lines: primal },
+      ...others.map((lines, k) => ({ p: base, starts: k ? [] : seedsOf(base), lines })),
+    ];
   }
+  return [
+    { p: base, starts: starts("x", base.inputs), lines: base.ops },
+    ir.tangent === ""
+      ? { p: base, starts: starts("t", base.inputs), lines: equationsOf(base) }
+      : sweepColumn(ir.tangent),
+    sweepColumn(ir.cotangent),
+  ];
+}
+
+function sweepColumn(number) {
+  if (number === null) return { p: ir.base, starts: [], lines: [] };
+  const p = passBy.get(Number(number));
+  return { p, starts: seedsOf(p), lines: p.ops };
+}
+
+function seedsOf(p) {
+  return starts(
+    INITIALS[p.kind],
+    p.seeds.map((seed) => seed.aval),
+  );
+}
+
+function starts(initial, avals) {
+  return avals.map((aval, k) => h("div", {}, nameAndAval(`${initial}${k}`, aval)));
+}
+
+function drawProgram() {
+  const [primal, tangent, cotangent] = programs();
+  // Each operation of the program, and what its rule computed beside the value.
+  const blocks = new Map();
+  for (const op of primal.lines) {
+    if (blocks.has(op.of)) blocks.get(op.of).push(programLine(op, primal.p, "inner"));
+    else blocks.set(op.number, [programLine(op, primal.p)]);
+  }
+  const tangents = beside(blocks, tangent);
+  const cotangents = beside(blocks, cotangent);
+  ir.body = h("tbody");
+  const add = (key, ...cells) => {
+    if (cells.some((lines) => lines?.length))
+      ir.body.append(h("tr", { "data-key": key, tabindex: -1 }, cells.map(programCell)));
+  };
+  add("inputs", primal.starts, [...tangent.starts, ...(tangents.get(null) ?? [])], []);
+  let layer = null;
+  for (const [number, lines] of blocks) {
+    const op = opBy.get(number);
+    if (op.layer && op.layer !== layer) ir.body.append(layerRow(op.layer));
+    layer = op.layer;
+    add(number, lines, tangents.get(number), cotangents.get(number)?.toReversed());
+  }
+  const returned = ir.base.returned.map((k) => ir.base.variables.get(k) ?? "0");
+  add(
+    "end",
+    [],
+    ir.tangent === "" ? [h("div", {}, `return ${returned.join(", ")}`)] : [],
+    [...cotangent.starts, ...(cotangents.get(null) ?? [])].toReversed(),
+  );
+  reachRow(ir.body, ir.body.querySelector("tr[data-key]"));
   chooseRows(ir.body, (row) => {
     reachRow(ir.body, row);
-    choose([opBy.get(Number(row.dataset.key))]);
+    const op = opBy.get(Number(row.dataset.key));
+    if (op) choose([op]);
+    else row.classList.toggle("all");
   });
-  const head = (part, lines, none) =>
+  const head = (part, { lines }, none) =>
     h(
       "th",
       { scope: "col" },
       partBadge(part),
-      h("span", { class: "dim" }, lines ? ` ${count(lines, "line")}` : ` ${none}`),
+      h("span", { class: "dim" }, ` ${lines.length ? count(lines.length, "line") : none}`),
     );
   ir.table.replaceChildren(
     h(
@@ -126,9 +148,9 @@ function drawProgram() {
       h(
         "tr",
         {},
-        head("primal", own.length),
-        head("tangent", programs[0].length, "not recorded, not run"),
-        head("cotangent", programs[1].length, "no reverse-mode pass"),
+        head("primal", primal, ""),
+        head("tangent", tangent, "not recorded, not run"),
+        head("cotangent", cotangent, "no reverse-mode pass"),
       ),
     ),
     ir.body,
@@ -136,42 +158,63 @@ function drawProgram() {
   markProgram();
 }
 
-function partOf(number, part) {
-  return number === null ? [] : passBy.get(Number(number)).ops.filter((op) => op.part === part);
+function layerRow(layer) {
+  const name = h("span", { class: "dim" }, layers.get(layer) ?? "");
+  return h("tr", { class: "section" }, h("th", { colspan: 3, scope: "colgroup" }, layer, " ", name));
 }
 
-function programCell(lines) {
-  const some = lines ?? [];
+/** The lines beside each block: of its operation, or of one in no block but run right after those. */
+function beside(blocks, { p, lines }) {
+  const cells = new Map();
+  let at = null;
+  for (const line of lines) {
+    if (line.of === null || blocks.has(line.of)) at = line.of;
+    if (!cells.has(at)) cells.set(at, []);
+    cells.get(at).push(programLine(line, p));
+  }
+  return cells;
+}
+
+function programCell(lines = []) {
+  lines.forEach((line, k) => {
+    line.classList.add("line");
+    line.classList.toggle("rest", k >= LINES);
+  });
+  const left = lines.length - LINES;
   return h(
     "td",
     {},
-    some.map((line, k) =>
-      h(
-        "div",
-        { class: k < LINES ? "line" : "line rest" },
-        result(line),
-        " = ",
-        h("b", {}, line.primitive),
-        argumentsText(line),
-      ),
-    ),
-    some.length > LINES
-      ? h("div", { class: "dim left" }, `… ${count(some.length - LINES, "line")} more`)
-      : null,
+    lines,
+    left > 0 ? h("div", { class: "dim left" }, `… ${count(left, "line")} more`) : null,
   );
 }
 
-/** '%12: float32[3]' of an operation, 't7: float32[3]' of an equation. */
-function result(line) {
-  const names = line.number === undefined ? line.outputs.map((v) => `t${v.variable}`) : [`%${line.number}`];
-  const avals = line.outputs.map((v) => v.aval ?? v);
-  const shown = names.length > 3 ? `${names[0]} … ${names.at(-1)}` : names.join(", ");
+function programLine(line, p, cls = null) {
   return h(
-    "span",
-    {},
-    h("span", { class: "name" }, shown),
-    h("span", { class: "dim" }, `: ${avals.length > 3 ? `${avals.length} arrays` : avals.join(", ")}`),
+    "div",
+    { class: cls },
+    results(line, p),
+    " = ",
+    h("b", {}, line.primitive),
+    argumentsText(line, p),
   );
+}
+
+/** 'p12: float32[3]', or that of each result; many of them in short. */
+function results(line, p) {
+  const operation = line.number !== undefined;
+  const names = operation
+    ? resultNames(line.number, p)
+    : line.outputs.map((v) => p.variables.get(v.variable) ?? "_");
+  if (names.length > 3) return nameAndAval(inShort(names), `${names.length} arrays`);
+  return names.map((name, k) => [
+    k ? ", " : "",
+    name === "_" ? name : nameAndAval(name, operation ? line.outputs[k] : line.outputs[k].aval),
+  ]);
+}
+
+function nameAndAval(name, aval) {
+  return [h("span", { class: "name" }, name), h("span", { class: "dim" }, `: ${aval}`)];
 }
 
 function markProgram() {

@@ -1,7 +1,7 @@
 // Ops: every operation, to be sorted and filtered.
 
 const COLUMNS = [
-  { head: "#", value: (op) => op.number, text: (op) => `%${op.number}`, numeric: true },
+  { head: "name", value: (op) => op.number, text: (op) => opName(op) },
   { head: "pass", value: (op) => op.pass, text: (op) => `#${op.pass}` },
   { head: "part", value: (op) => PARTS.indexOf(op.part), text: (op) => op.part },
   { head: "primitive", value: (op) => op.primitive, text: (op) => op.primitive },
@@ -15,10 +15,15 @@ const COLUMNS = [
     numeric: true,
     cost: true,
   },
-  { head: "of", value: (op) => op.of, text: (op) => (op.of === null ? "" : `%${op.of}`), numeric: true },
+  { head: "of", value: (op) => op.of, text: primalName },
   { head: "layer", value: (op) => op.layer, text: (op) => op.layer },
   { head: "line", value: (op) => op.line, text: (op) => op.line },
 ];
+
+/** The primal operation whose derivative this is a part of. */
+function primalName(op) {
+  return op.of === null ? "" : opName(opBy.get(op.of), passBy.get(op.pass));
+}
 
 // So many rows are drawn at first, and again so many whenever the end of them is near: any table stays quick.
 const ROWS = 150;
@@ -108,7 +113,7 @@ function matches(op) {
   if (table.part && op.part !== table.part) return false;
   if (!table.text.trim()) return true;
   op.words ??= [
-    `%${op.number}`,
+    opName(op),
     op.primitive,
     op.part,
     op.layer,

@@ -171,7 +171,7 @@ function opTip(op) {
     h(
       "div",
       { class: "dim" },
-      `%${op.number} · ${op.part} · ${passName(passBy.get(op.pass))}${op.layer ? ` · ${op.layer}` : ""}`,
+      `${opName(op)} · ${op.part} · ${passName(passBy.get(op.pass))}${op.layer ? ` · ${op.layer}` : ""}`,
     ),
     h("div", {}, `${milliseconds(op.seconds)} ms · ${mega(op.flops)} MFLOP · ${mega(op.bytes)} MB`),
   ];
