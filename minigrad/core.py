@@ -216,6 +216,10 @@ def dtype_of(x: Any) -> np.dtype:
     return DTYPES[type(x)][dtype] if type(x) in DTYPES else dtype
 
 
+def is_array(x: Any) -> bool:
+    return hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type)
+
+
 def nbytes_of(x: Any) -> int:
     """The size of an array or of what has its shape and dtype; 0 for a number."""
     return size_of(x) * dtype_of(x).itemsize if hasattr(x, "dtype") else 0

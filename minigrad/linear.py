@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .batch import sweep
-from .core import RECORDER, Tracer, dtype_of, nbytes_of, shape_of, unboxed
+from .core import RECORDER, Tracer, dtype_of, is_array, nbytes_of, shape_of, unboxed
 from .forward import check_like, check_many, check_outputs, check_primals, push
 from .record import Aval, LinearTrace, LinearVar, call_str, is_of, program
 from .rules import add, unfit
@@ -252,7 +252,7 @@ class LinearMap:
     @property
     def residual_bytes(self) -> int:
         """Bytes of all residuals together."""
-        return sum(a.nbytes for a in self.residuals)
+        return sum(map(nbytes_of, self.residuals))
 
     @property
     def cost(self) -> "Cost":
@@ -442,15 +442,15 @@ def base_of(a: Any) -> Any:
     """The array that a residual keeps alive: of a view, the one it looks into; None for a number."""
     while isinstance(a, Tracer):
         a = getattr(a, "primal", None)
-    while getattr(a, "base", None) is not None and hasattr(a.base, "nbytes"):
+    while is_array(getattr(a, "base", None)):
         a = a.base
-    return a if hasattr(a, "nbytes") and a.ndim else None
+    return a if is_array(a) and a.shape else None
 
 
 def arrays_among(params: dict[str, Any]) -> list[Any]:
     """The arrays among parameters: those of an index."""
     parts = [p for v in params.values() for p in (v if isinstance(v, tuple) else (v,))]
-    return [p for p in parts if hasattr(p, "nbytes")]
+    return [p for p in parts if is_array(p)]
 
 
 def bytes_str(n: float) -> str:

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .core import TRACERS, Primitive, Trace, Tracer, aval_str, describe, dtype_of, namespace_of, traced
+from .core import (
+    TRACERS,
+    Primitive,
+    Trace,
+    Tracer,
+    aval_str,
+    describe,
+    dtype_of,
+    is_array,
+    namespace_of,
+    traced,
+)
 from .errors import NonlinearError
 from .rules import ALL, RECORDED, add, broadcasts, multiply
 
@@ -241,8 +252,8 @@ def _short(a: Any) -> str:
 
 
 def param_str(v: Any) -> str:
-    if isinstance(v, np.ndarray):
-        return aval_str(v)
+    if is_array(v):
+        return str(Aval(v.shape, dtype_of(v)))
     if isinstance(v, (tuple, list)):
         inner = ", ".join(map(param_str, v))
         return f"({inner},)" if len(v) == 1 else f"({inner})"

@@ -140,6 +140,25 @@ def passes(move: Callable, train: bool) -> dict[str, Any]:
     }
 
 
+def test_a_recording_is_the_same_and_changes_nothing():
+    expected, recordings = passes(to_strict, True), []
+    for move in (lambda x: x, to_strict):
+        with mg.trace() as t:
+            got = passes(move, True)
+        recordings.append(t)
+        if move is to_strict:
+            assert_same(mg.tree_map(mg.asnumpy, expected), got)
+    one, other = recordings
+    assert [p.ir() for p in one.walk()] == [p.ir() for p in other.walk()]
+    for a, b in zip(one.ops, other.ops, strict=True):
+        assert (a.part, a.of, a.layer, a.flops, a.bytes) == (b.part, b.of, b.layer, b.flops, b.bytes)
+    norms = [[s.norm for p in t.walk() for s in p.seeds] for t in recordings]
+    np.testing.assert_allclose(*norms, rtol=1e-12)
+    words = "^log: 0 NaN and 3 infinite of 3 values"
+    with np.errstate(divide="ignore"), mg.debug_nans(), pytest.raises(FloatingPointError, match=words):
+        mg.grad(lambda x: mg.sum(mg.log(x)))(to_strict(np.zeros(3)))
+
+
 def test_arrays_of_two_libraries_do_not_mix():
     x, y = np.ones(3), to_strict(np.ones(3))
     for meet in (

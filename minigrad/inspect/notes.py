@@ -12,7 +12,7 @@ from weakref import ref
 import numpy as np
 from numpy import ndarray
 
-from ..core import TRACERS, Primitive, dtype_of, shape_of
+from ..core import TRACERS, Primitive, dtype_of, namespace_of, shape_of
 from ..errors import LIBRARY
 from ..record import Aval
 
@@ -99,18 +99,25 @@ def form_of(x: Any) -> Any:
 
 
 def reference(x: Any) -> Callable:
+    """Gives `x` as long as it lives; of an array that cannot be referred to without keeping it, nothing."""
     try:
         return ref(x)
-    except TypeError:  # a number, which weighs nothing
-        return lambda: x
+    except TypeError:
+        return (lambda: None) if shape_of(x) else (lambda: x)
 
 
 def norm_of(x: Any) -> float | None:
+    """The Euclidean norm of a real array or number; None of anything else."""
     while type(x) in TRACERS:
         x = getattr(x, "primal", None)
+    if isinstance(x, float):
+        return abs(float(x))
+    if not hasattr(x, "dtype") or dtype_of(x).kind not in "fc":
+        return None
     if isinstance(x, ndarray):
-        return float(np.sqrt(np.vdot(x, x).real, dtype=np.float64)) if x.dtype.kind in "fc" else None
-    return abs(float(x)) if isinstance(x, (float, np.floating)) else None
+        return float(np.sqrt(np.vdot(x, x).real, dtype=np.float64))
+    xp = namespace_of(x)
+    return float(xp.sqrt(xp.sum(xp.abs(x) ** 2)))
 
 
 _ENGINE: dict[CodeType, bool] = {}
