@@ -227,6 +227,18 @@ def test_a_hessian_product_is_a_jvp_with_a_gradient_inside():
     assert all(op.of is not None for op in vjp.ops)
 
 
+def test_the_record_of_a_gradient_belongs_to_the_operations_of_the_function():
+    with mg.trace() as t:
+        _, J = mg.linearize(mg.grad(lambda x: np.sum(np.sin(x))), np.ones(3))
+        J(np.ones(3))
+    (primal, jvp), ops = t, t.ops
+    for each in (*primal.equations, *jvp.ops):
+        assert ops[each.of].primitive == "sin"
+    rows = primal.ir().splitlines()
+    assert "sin(" in rows[3] and rows[3].endswith("t1: float64[3] = multiply(t0, p4)")
+    assert rows[5].endswith("return t2")
+
+
 def test_operations_outside_passes_compute_a_value():
     model, (x, _) = nn.mlp((64, 3, 2)), images()
     x = x.reshape(4, -1)

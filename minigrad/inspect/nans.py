@@ -94,4 +94,5 @@ def _nonfinite(x: Any) -> str | None:
         return None
     nan = xp.isnan(x)
     infinite = ~xp.isfinite(x) & ~nan
-    return f"{int(xp.sum(nan))} NaN and {int(xp.sum(infinite))} infinite of {size_of(x)} values"
+    counts = [int(xp.count_nonzero(each)) for each in (nan, infinite)]
+    return f"{counts[0]} NaN and {counts[1]} infinite of {size_of(x)} values"

@@ -164,7 +164,7 @@ class Recorder:
         if variables:
             numbers, notes = self.owners.setdefault(variables[0]._trace, ([], []))
             numbers.append(max([v.number for v in variables]))
-            notes.append(frame.op or frame.last)
+            notes.append(frame.owner or self.of)
         return ans, t
 
     @contextmanager

@@ -75,6 +75,11 @@ class Frame:
         self.op: Note | None = None
         self.last: Note | None = None
 
+    @property
+    def owner(self) -> Note | None:
+        """The operation that what is recorded here belongs to."""
+        return self.op or self.last or (self.outer.owner if self.outer is not None else None)
+
     def has(self, args: Sequence[Any]) -> bool:
         tangents = self.tangents
         for a in args:
