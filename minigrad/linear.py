@@ -112,7 +112,10 @@ class LinearMap:
         self._outs = [v.number if is_of(v, trace) else None for v in outputs]
         self._unused: list[list[int]] | None = None
         recorder = RECORDER.get()
-        self._at = None if recorder is None else recorder.recorded(trace, self.nodes, self._outs)
+        self._at: Any = None  # the primal pass
+        self._program: Any = None  # what writes it down with its record
+        if recorder is not None:
+            self._at, self._program = recorder.recorded(trace, self.nodes, self._outs), recorder.program
 
     def __call__(self, *tangents: Tree) -> Tree:
         leaves, treedef = tree_flatten(tangents)
@@ -296,7 +299,7 @@ class LinearMap:
             f"{len(self)} equations, {bytes_str(self.residual_bytes)} of residuals"
         ]
         if self._at is not None:
-            return "\n".join([*lines, *self._at.program()])
+            return "\n".join([*lines, *self._program(self._at)])
         names, rules = self._names(), self._rules()
         width = max(map(len, rules), default=0)
         lines += [f"  {'':{width}}  |  t{i}: {a}" for i, a in enumerate(self.in_avals)]

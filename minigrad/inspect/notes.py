@@ -66,14 +66,6 @@ class PassNote:
         self.returned: list[int | None] = []
         self.residuals: list[tuple] = []
 
-    def program(self) -> list[str]:
-        """The lines of the primal program beside the one it recorded, for the printed linear map."""
-        from .ir import columns, lines
-        from .writing import Writer
-
-        (written,) = Writer(self.start).write([self])
-        return lines(columns(written, None)[1])
-
 
 class Layer:
     """A call of a layer: the layer, its path from the outermost one."""

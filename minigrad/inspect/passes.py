@@ -137,9 +137,7 @@ class Pass:
 
     def ir(self) -> str:
         """This pass as text, beside the primal program whose derivative it computes; see `ir.py`."""
-        from .ir import pass_str
-
-        return pass_str(self, self.recording)
+        return self.recording.ir(self)
 
     @property
     def all_ops(self) -> list[Op]:

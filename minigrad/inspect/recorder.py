@@ -20,8 +20,10 @@ from ..errors import child_path
 from ..linear import arrays_among, base_of
 from ..record import LinearVar
 from ..tree import tree_leaves
+from .ir import columns, lines
 from .notes import NOBODY, Layer, Note, PassNote, Place, Source, form_of, norm_of, place_of, reference
 from .seeing import Frame, Seeing, Seen
+from .writing import Writer
 
 __all__ = ["Recorder"]
 
@@ -260,6 +262,12 @@ class Recorder:
         for base, source, users in kept.values():
             note.residuals.append((form_of(base), nbytes_of(base), source, list(users)))
         return note
+
+    @staticmethod
+    def program(note: PassNote) -> list[str]:
+        """The lines of a primal program beside the one it recorded, for the printed linear map."""
+        (written,) = Writer(note.start).write([note])
+        return lines(columns(written, None)[1])
 
     def quadratic(self, f: Callable, loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
         """`f(loss, y)`, value, gradient and Hessian map of a loss, which are no passes over the network."""

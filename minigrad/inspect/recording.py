@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core import RECORDER
 from ..errors import PassMismatch
+from .ir import pass_str
 from .notes import Note, PassNote
 from .passes import KINDS, Equation, Op, Pass, Residual, Seed, Step, Value, finite, infinite
 from .recorder import Recorder
@@ -142,6 +143,10 @@ class Recording:
         FLOP formula make sums lower bounds, '>='.
         """
         return table(self, by, sort, depth)
+
+    def ir(self, p: Pass) -> str:
+        """What `p.ir()` gives, for a pass `p` of this recording."""
+        return pass_str(p, self)
 
     def residuals(self) -> "Residuals":
         """What the linearizations keep alive, the largest first; `.total` bytes; print it."""
