@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.core import RECORDER
+from minigrad.core import LOCAL
 
 from .overhead import LINKS, chain
 from .step_cost import steps
@@ -39,7 +39,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "lookup_us": 10 * min(timeit.repeat("r.get() is None", number=10**5, globals={"r": RECORDER})),
+        "lookup_us": 10 * min(timeit.repeat("r.recorder is None", number=10**5, globals={"r": LOCAL})),
         "operations": operations(args.repeats),
         "step": step(args.rounds),
     }

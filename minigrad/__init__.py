@@ -88,6 +88,8 @@ from .tree import (
 # Every rule is in place now: those that are for real numbers only shall say so.
 _complex.complete(_core.PRIMITIVES.values())
 
+_core.OWN.update(name for name in _core.PRIMITIVES if not name.startswith(("custom_", "checkpoint")))
+
 __version__ = "0.1.0"
 
 if _os.environ.get("MINIGRAD_TRACE"):

@@ -6,8 +6,9 @@ among them. Nothing else in minigrad decides what a call means.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,29 @@ from .errors import LeakedTracerError, aval_str, explain, here
 
 PRIMITIVES: dict[str, "Primitive"] = {}
 
-# Who writes down what runs (`minigrad.inspect.recorder`); None nearly always.
-RECORDER: ContextVar[Any] = ContextVar("recorder", default=None)
+
+# The primitives of minigrad itself, whose rules take tracers in the place of arrays; set at its import.
+OWN: set[str] = set()
+
+
+class Local(threading.local):
+    """What each thread has of its own: who writes down what it runs (`minigrad.inspect`), mostly nobody."""
+
+    recorder: Any = None
+
+
+LOCAL = Local()
+
+
+@contextmanager
+def recorded_by(recorder: Any) -> Iterator[None]:
+    """What runs inside is written down by `recorder`; None: by nobody."""
+    before, LOCAL.recorder = LOCAL.recorder, recorder
+    try:
+        yield
+    finally:
+        LOCAL.recorder = before
+
 
 # The types that need no look-up of their home: NumPy's arrays and numbers, and the tracers.
 PLAIN = frozenset([np.ndarray, np.float64, np.float32, float, int, bool, type(None)])
@@ -101,7 +123,7 @@ class Primitive:
                     if trace is None or a._trace.id > trace.id:
                         trace = a._trace
             if trace is None:
-                recorder = RECORDER.get()
+                recorder = LOCAL.recorder
                 if recorder is not None:
                     return recorder.run(self, self.numpy, args, params)
                 return self.numpy(*args, **params) if params else self.numpy(*args)
@@ -125,7 +147,7 @@ class Primitive:
                 home = where
         if trace is not None:
             return trace.process(self, args, params)
-        function, recorder = partial(self.impl, (home or NUMPY).xp), RECORDER.get()
+        function, recorder = partial(self.impl, (home or NUMPY).xp), LOCAL.recorder
         if recorder is not None:
             return recorder.run(self, function, args, params)
         return function(*args, **params)

@@ -57,6 +57,8 @@ def explain(prim: Any, args: Sequence[Any], params: dict[str, Any]) -> None:
     e: Any = sys.exception()  # no frame that is looked at below may hold it: that would be a cycle
     if hasattr(e, "explained") or isinstance(e, OWN):
         return
+    if any(getattr(a, "in_rule", False) for a in args):
+        return  # seen only because somebody looks: the operation whose rule it is speaks of it
     if any(_in_function(frame) for frame, _ in _inwards(e.__traceback__)):
         return
     cls = next((c for c in type(e).__mro__ if c in REBUILT), None)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .core import (
-    RECORDER,
+    LOCAL,
     TRACERS,
     Primitive,
     Trace,
@@ -82,11 +82,7 @@ class Dual(Tracer):
 class JVPTrace(Trace):
     """Pushes primals and tangents through a primitive's jvp rule."""
 
-    __slots__ = ("recorder",)
-
-    def __init__(self, kind: str, f: Callable) -> None:
-        super().__init__(kind, f)
-        self.recorder = RECORDER.get()
+    __slots__ = ()
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         primals, tangents = [], []
@@ -104,10 +100,11 @@ class JVPTrace(Trace):
                 f"{prim.name} has no derivative rule, met in {self.label}: give it one with "
                 f"minigrad.rules.defjvp({prim.name}, rule), rule(t, ans, *args, **params)"
             )
-        if self.recorder is None:
+        recorder = LOCAL.recorder
+        if recorder is None:
             ans, t = prim.jvp(primals, tangents, params)
         else:
-            ans, t = self.recorder.rule(prim, args, primals, tangents, params)
+            ans, t = recorder.rule(prim, args, primals, tangents, params)
         if prim.multiple:
             for dt in t:
                 if type(dt) in RECORDED and dt.rule is None:
@@ -121,9 +118,9 @@ class JVPTrace(Trace):
 def push(f: Callable, x_def: Any, xs: Sequence[Any], dxs: Sequence[Any], has_aux: bool, kind: str) -> tuple:
     """The core of jvp and linearize on flat leaves: (ys, dys, structure of y, aux); None in dys is zero."""
     trace = JVPTrace(kind, f)
-    recorder = trace.recorder
+    recorder = LOCAL.recorder
     try:
-        with nullcontext(dxs) if recorder is None else recorder.pushing(trace.label, xs, dxs) as ts:
+        with nullcontext(dxs) if recorder is None else recorder.pushing(kind, trace.label, xs, dxs) as ts:
             out = f(*tree_unflatten(x_def, [Dual(trace, x, dx) for x, dx in zip(xs, ts, strict=True)]))
     finally:
         trace.end()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .batch import sweep
-from .core import RECORDER, Tracer, dtype_of, is_array, nbytes_of, shape_of, unboxed
+from .core import LOCAL, Tracer, dtype_of, is_array, nbytes_of, shape_of, unboxed
 from .forward import check_like, check_many, check_outputs, check_primals, push
 from .record import Aval, LinearTrace, LinearVar, call_str, is_of, program
 from .rules import add, unfit
@@ -111,7 +111,7 @@ class LinearMap:
         self.nodes = program(trace, outputs)
         self._outs = [v.number if is_of(v, trace) else None for v in outputs]
         self._unused: list[list[int]] | None = None
-        recorder = RECORDER.get()
+        recorder = LOCAL.recorder
         self._at: Any = None  # the primal pass
         self._program: Any = None  # what writes it down with its record
         if recorder is not None:
@@ -152,7 +152,7 @@ class LinearMap:
 
     def push(self, ts: Sequence[Any]) -> list[Any]:
         """A forward sweep on flat leaves."""
-        recorder = RECORDER.get()
+        recorder = LOCAL.recorder
         if recorder is None:
             return self._push(ts, self.nodes)
         ts = recorder.distinct(ts)
@@ -194,18 +194,17 @@ class LinearMap:
     def pull(self, cts: Sequence[Any], consume: bool = False) -> list[Any]:
         """A backward sweep on flat leaves; with `consume`, residuals are let go as it passes them."""
         cts = [ct if hasattr(ct, "shape") else np.asarray(ct)[()] for ct in cts]
-        nodes, recorder = _taken(self.nodes) if consume else reversed(self.nodes), RECORDER.get()
+        nodes, recorder = _taken(self.nodes) if consume else reversed(self.nodes), LOCAL.recorder
         if recorder is None:
             return self._pull(cts, nodes)
         cts = recorder.distinct(cts)
         with recorder.running("vjp", "J.T(ct)", "cotangent", seeds=cts, at=self._at):
-            return recorder.plain(
-                self._pull(recorder.seen(cts), recorder.each(nodes, self._at, backwards=True))
-            )
+            return self._pull(cts, recorder.each(nodes, self._at, backwards=True), recorder)
 
-    def _pull(self, cts: Sequence[Any], nodes: Iterable[LinearVar]) -> list[Any]:
+    def _pull(self, cts: Sequence[Any], nodes: Iterable[LinearVar], recorder: Any = None) -> list[Any]:
         env: dict[int, Any] = {}
-        fresh: set[int] = set()  # variables whose array an addition made here: more may be added in place
+        # Variables whose array an addition made here: more may be added in place, where nobody looks.
+        fresh: set[int] | None = set() if recorder is None else None
         for k, ct in zip(self._outs, cts, strict=True):
             if k is not None:
                 env[k] = add(env[k], ct) if k in env else ct
@@ -220,7 +219,12 @@ class LinearMap:
                     continue
             prim: Any = node.prim
             args, linear = node.args, node.linear
-            if prim.transposes and len(linear) == 1:
+            if recorder is not None:
+                back = recorder.transposed(prim, ct, args, node.params, linear)
+                for i, ct in zip(linear, back, strict=True):
+                    if ct is not None:
+                        _accumulate(env, fresh, args[i], ct)
+            elif prim.transposes and len(linear) == 1:
                 _accumulate(env, fresh, args[linear[0]], prim.transposes[linear[0]](ct, *args, **node.params))
             else:
                 back = prim.transpose(ct, args, node.params, linear)
@@ -412,7 +416,7 @@ class Cost(NamedTuple):
 # ----- Helpers -----
 
 
-def _accumulate(env: dict[int, Any], fresh: set[int], var: LinearVar, ct: Any) -> None:
+def _accumulate(env: dict[int, Any], fresh: set[int] | None, var: LinearVar, ct: Any) -> None:
     """`ct` added to what `env` holds as the cotangent of `var`."""
     if ct.shape != var.shape or ct.dtype is not var.dtype:
         ct = unfit(ct, var)
@@ -420,11 +424,12 @@ def _accumulate(env: dict[int, Any], fresh: set[int], var: LinearVar, ct: Any) -
     old = env.get(k)
     if old is None:
         env[k] = ct
-    elif k in fresh and type(old) is type(ct) is np.ndarray:
+    elif fresh is not None and k in fresh and type(old) is type(ct) is np.ndarray:
         old += ct
     else:
         env[k] = add(old, ct)
-        fresh.add(k)
+        if fresh is not None:
+            fresh.add(k)
 
 
 def _constants(node: LinearVar) -> list[Any]:

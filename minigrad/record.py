@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .core import (
+    LOCAL,
     TRACERS,
     Primitive,
     Trace,
@@ -80,7 +81,7 @@ class LinearVar(Tracer):
     def times(self, d: Any) -> Any:
         """`multiply(self, d)`, recorded at once where nothing has to be dispatched, broadcast or promoted."""
         trace, shape, dtype = self._trace, self.shape, self.dtype
-        if type(d) is np.ndarray or type(d) in TRACERS and d._trace.id < trace.id:
+        if type(d) is np.ndarray or type(d) in TRACERS and 0 < d._trace.id < trace.id:
             simple = d.dtype is dtype and d.shape == shape
         else:
             simple = type(d) is float
@@ -132,6 +133,8 @@ class LinearTrace(Trace):
         return LinearVar(self, *aval, number, number)
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        if LOCAL.recorder is not None:
+            args = LOCAL.recorder.plain(args)
         linear: tuple[int, ...] = ()
         for i, a in enumerate(args):
             if type(a) is LinearVar and a._trace is self:

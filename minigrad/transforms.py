@@ -6,13 +6,14 @@ map applied to a basis, a Gauss-Newton product is J, then the loss's Hessian, th
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import accumulate
 from operator import index
 from typing import Any
 
 from .batch import sweep
 from .core import (
-    RECORDER,
+    LOCAL,
     Primitive,
     Tracer,
     aval_str,
@@ -156,7 +157,7 @@ def quadratic(loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
     >>> H(np.array([1.0, 0.0]))
     array([2., 0.])
     """
-    recorder = RECORDER.get()
+    recorder = LOCAL.recorder
     return _quadratic(loss, y) if recorder is None else recorder.quadratic(_quadratic, loss, y)
 
 
@@ -285,7 +286,11 @@ def _jacobian(
         y, J, *aux = linearize_for(kind, part, chosen, has_aux)
         x_leaves, x_def = tree_flatten(tuple(chosen))
         y_leaves, y_def = tree_flatten(y)
-        trees = [tree_unflatten(x_def, row) for row in block(J, x_leaves, y_leaves)]
+        recorder = LOCAL.recorder
+        what = ("jvp", kind, "tangent") if kind == "jacfwd" else ("vjp", kind, "cotangent")
+        with nullcontext() if recorder is None else recorder.running(*what, at=J._at):
+            rows = block(J, x_leaves, y_leaves)
+        trees = [tree_unflatten(x_def, row) for row in rows]
         out = tree_unflatten(y_def, [t if many else t[0] for t in trees])
         return (out, aux[0]) if has_aux else out
 

@@ -7,7 +7,7 @@ State that is no parameter (running statistics, a dropout counter) sits in Buffe
 from typing import Any
 
 from minigrad import register_node, tree_leaves
-from minigrad.core import RECORDER, size_of
+from minigrad.core import LOCAL, size_of
 from minigrad.errors import explain_layer
 
 Array = Any
@@ -36,7 +36,7 @@ class Module:
 
     def __call__(self, x: Array, train: bool = False) -> Array:
         """The layer's output for `x`. `train=True`: batch statistics and dropout, as during training."""
-        recorder = RECORDER.get()
+        recorder = LOCAL.recorder
         try:
             return self.forward(x, train) if recorder is None else recorder.call(self, x, train)
         except Exception:

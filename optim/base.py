@@ -5,14 +5,14 @@ So an optimizer's code is the paper's algebra on vectors: `w += z` moves the who
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.core import RECORDER, aval_str, is_float
+from minigrad.core import LOCAL, aval_str, is_float
 from minigrad.tree import tree_assign, tree_paths
 
 Array = Any
@@ -125,9 +125,15 @@ class Optimizer:
         """The live attributes that make up the state; vectors are written in place on loading."""
         return {"w": self.w, "count": self.count}
 
+    def _loss_now(self, predict: Predict, loss: Loss) -> float:
+        """The loss at the parameters as they are: one primal pass."""
+        recorder = LOCAL.recorder
+        with nullcontext() if recorder is None else recorder.running("primal", "the loss", "primal"):
+            return float(loss(predict(self.model)))
+
     def _done(self, info: StepInfo, **vectors: Array) -> Any:
         """`info`, told to a recording if there is one, with the norms of `vectors`."""
-        if (recorder := RECORDER.get()) is not None:
+        if (recorder := LOCAL.recorder) is not None:
             values = {k: v for k, v in vars(info).items() if k != "passes"}
             norms = {k: math.sqrt(dot(v, v)) for k, v in vectors.items()}
             recorder.step({"optimizer": self.name, **values, "norms": norms})

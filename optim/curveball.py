@@ -129,7 +129,7 @@ class CurveBall(Optimizer):
             with mg.keeping_buffers(
                 self.model, start=buffers
             ):  # the masks of this step, and no new statistics
-                after = float(loss(predict(self.model))) + wd / 2 * dot(w, w)
+                after = self._loss_now(predict, loss) + wd / 2 * dot(w, w)
             predicted = model(c)
             if predicted and math.isfinite(after):
                 ratio = (after - before) / predicted

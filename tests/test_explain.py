@@ -8,7 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.core import PRIMITIVES, RECORDER
+from minigrad.core import LOCAL, PRIMITIVES
 
 
 def text_of(page):
@@ -160,7 +160,7 @@ def test_what_cannot_be_explained_is_refused_and_an_error_of_the_function_comes_
         mg.grad(lambda x: mg.explain(np.sin, x).value)(1.0)
     with pytest.raises(KeyError, match="mine"):
         mg.explain(lambda x: {}["mine"], 1.0)
-    assert RECORDER.get() is None
+    assert LOCAL.recorder is None
 
 
 def test_a_recording_outside_does_not_see_the_passes():
@@ -309,6 +309,21 @@ def test_every_primitive_has_a_page_with_all_its_sources():
             compile(part, name, "eval")
 
 
+def test_odd_functions_are_explained():
+    with np.errstate(all="ignore"):
+        e = mg.explain(lambda x: np.sum(1 / x), np.zeros(3))
+    assert not e.ok and "nan" in str(e).lower() and "another at each call" not in str(e)
+    cycle: list = []
+    cycle.append(cycle)
+    assert mg.explain(lambda x: np.sum(x) * len(cycle), np.ones(2)).ok
+    e = mg.explain(lambda x, c: np.sum(x) * c.real, np.ones(2), np.complex128(2 + 1j))
+    assert e.ok and [i.effect for i in e.inputs] == ["", "held fixed"]
+    with pytest.raises(TypeError, match="is no operation"):
+        mg.show_rule(np.add.reduce)
+    with pytest.raises(TypeError, match="a recording is compared with another, not with int"):
+        mg.diff(mg.trace())
+
+
 def test_what_rules_there_are_for_which_argument():
     assert "jvp: due to t in y" in mg.show_rule("divide") and "transpose in y" not in mg.show_rule("divide")
     assert "constant: the derivative is zero" in mg.show_rule("greater")
@@ -407,7 +422,7 @@ def test_a_summary_changes_nothing_of_the_model():
     assert all(a is b for a, b in zip(mg.tree_leaves(model), leaves, strict=True))
     assert all((a == b).all() for a, b in zip(leaves, before[0], strict=True))
     assert all(b.value is v for (_, b), v in zip(mg.tree.tree_buffers(model), before[1], strict=True))
-    assert RECORDER.get() is None
+    assert LOCAL.recorder is None
 
 
 class Twice(nn.Module):

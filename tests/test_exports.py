@@ -19,6 +19,7 @@ from hypothesis import given
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.core import recorded_by
 from minigrad.inspect import Recording, environment
 from minigrad.inspect.table import table
 from minigrad.optim import SGD, CurveBall
@@ -644,7 +645,7 @@ def test_a_long_script_is_recorded_up_to_a_limit(tmp_path):
     """It stops between passes, says so, and lists the first passes only; then nothing looks on."""
     text = f"""
 import minigrad as mg
-from minigrad.core import RECORDER
+from minigrad.core import LOCAL
 from minigrad.inspect import environment
 
 def f(x):
@@ -654,12 +655,12 @@ def f(x):
 
 assert environment.LIMIT == {environment.LIMIT}
 steps = 0
-while RECORDER.get() is not None:
-    recorder = RECORDER.get()
+while LOCAL.recorder is not None:
+    recorder = LOCAL.recorder
     g = mg.grad(f)(1.0)
     steps += 1
 count = recorder.count
-assert mg.grad(f)(1.0) == g and RECORDER.get() is None and recorder.count == count
+assert mg.grad(f)(1.0) == g and LOCAL.recorder is None and recorder.count == count
 print(steps, count)
 """
     done = script(tmp_path, text, "1")
@@ -688,15 +689,12 @@ def test_whatever_a_script_does_it_stops_at_the_limit(work, monkeypatch):
     monkeypatch.setattr(environment, "LIMIT", 47)
     model, x = nn.mlp((3, 4, 2)), np.ones((2, 3), np.float32)
     recorder, code = environment.Bounded(), compile(work, "work", "eval")
-    token = environment.RECORDER.set(recorder)
-    try:
+    with recorded_by(recorder):
         t = Recording().__enter__()
         for _ in range(200):
             eval(code, {"mg": mg, "model": model, "x": x})
-        assert environment.RECORDER.get() is None and recorder.full
+        assert environment.LOCAL.recorder is None and recorder.full
         t.update()
-    finally:
-        environment.RECORDER.reset(token)
     assert 47 <= recorder.count == len(t.ops) < 150
     assert (recorder.open, recorder.layer, recorder.frame) == (None, None, None)
     if "linearize" in work:
@@ -708,8 +706,7 @@ def test_whatever_a_script_does_it_stops_at_the_limit(work, monkeypatch):
 def test_the_limit_waits_for_what_is_still_looking(monkeypatch):
     monkeypatch.setattr(environment, "LIMIT", 5)
     recorder = environment.Bounded()
-    token = environment.RECORDER.set(recorder)
-    try:
+    with recorded_by(recorder):
         Recording().__enter__()
         with mg.trace() as t:
             for _ in range(20):
@@ -719,9 +716,7 @@ def test_the_limit_waits_for_what_is_still_looking(monkeypatch):
             mg.divide(np.ones(1), mg.sqrt(np.full(1, np.inf)) * np.inf - np.inf)
         assert len(t.ops) == 20 and not recorder.full
         mg.sin(1.0)
-        assert recorder.full and environment.RECORDER.get() is None
-    finally:
-        environment.RECORDER.reset(token)
+        assert recorder.full and environment.LOCAL.recorder is None
 
 
 # ----- python -m minigrad -----

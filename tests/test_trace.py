@@ -1,10 +1,13 @@
 """Recordings of passes: what they hold, that they change nothing, and what is printed of them."""
 
+import contextlib
+import contextvars
 import gc
 import json
 import math
 import re
 import threading
+import time
 import tracemalloc
 import weakref
 
@@ -15,7 +18,7 @@ from hypothesis import given, settings
 
 import minigrad as mg
 from minigrad import nn, optim
-from minigrad.core import RECORDER, Primitive
+from minigrad.core import LOCAL, Primitive
 from minigrad.inspect.recorder import Recorder
 from minigrad.rules import defjvp
 from minigrad.testing import cases, directions, seeds
@@ -88,7 +91,7 @@ def test_a_recorded_step_is_the_same_step_to_the_last_bit(name):
 def test_nothing_is_recorded_after_the_end_even_of_an_error():
     with pytest.raises(ZeroDivisionError), mg.trace() as t:
         mg.jvp(lambda x: mg.sin(x) / 0 if x is None else [][0] if False else 1 / 0, (1.0,), (1.0,))
-    assert RECORDER.get() is None and [p.kind for p in t] == ["jvp"]
+    assert LOCAL.recorder is None and [p.kind for p in t] == ["jvp"]
     with mg.trace() as t:
         with pytest.raises(ValueError, match="broadcast"):
             mg.linearize(lambda x: mg.sin(x) + np.ones(2), np.ones(3))
@@ -202,16 +205,17 @@ def test_arithmetic_of_plain_arrays_inside_a_rule_is_seen():
     with mg.trace() as t:
         mg.jvp(cube, (X,), (np.ones((2, 3)),))
     ops = [(op.primitive, op.part, op.of) for op in t.ops]
+    # Nobody's own rule gets tracers for arrays: it might need them plain. What it did has no known cost.
     assert ops == [
         ("_cube_with_operators", "primal", None),
-        *[("multiply", "primal", 0)] * 2,
-        ("multiply", "tangent", 0),
+        ("rule of _cube_with_operators", "tangent", 0),
     ]
-    # It has no FLOP formula, and says so.
-    assert t.ops[0].flops is None and t.table("op").rows[0][5] in ("?", "1.8e-05")
+    assert {row[5] for row in t.table("op").rows} == {"?"} == {row[7] for row in t.table().rows}
+    # The library's own rules are seen, operators and all: tanh' = 1 - tanh².
+    with mg.trace() as t:
+        mg.jvp(lambda x: mg.tanh(cube(x)), (X,), (np.ones((2, 3)),))
+    assert [op.primitive for op in t.ops][2:] == ["tanh", "multiply", "subtract", "multiply"]
     assert t.table().rows[0][7].startswith(">=") and t.table().footer[7].startswith(">=")
-    names = {row[0]: row[5] for row in t.table("op").rows}
-    assert names["_cube_with_operators"] == "?" and float(names["multiply"]) == pytest.approx(18e-6)
 
 
 def test_a_hessian_product_is_a_jvp_with_a_gradient_inside():
@@ -320,8 +324,11 @@ def test_a_checkpoint_shows_the_recomputation_inside_the_sweep():
         J.T(X)
     assert [p.kind for p in t] == ["primal", "jvp", "vjp"]
     assert [p.kind for p in t[1].children] == ["jvp"] and [p.kind for p in t[2].children] == ["primal", "vjp"]
-    assert [op.primitive for op in t[0].ops] == ["sin", "sin", "cos", "sin", "negative"]
-    assert all(op.primitive not in ("checkpoint", "_function") for op in t.ops)
+    names = [op.primitive for op in t[0].ops]
+    # What NumPy may have done with plain arrays in between is not seen, and of unknown cost.
+    assert names[:2] + names[3:] == ["sin", "sin", "cos", "sin", "negative"]
+    assert names[2].startswith("checkpoint of <lambda>") and t[0].ops[2].flops is None
+    assert all(op.flops is not None for p in t.passes[1:] for op in p.all_ops)
 
 
 def test_a_reverse_rule_of_ones_own_gets_plain_arrays():
@@ -341,6 +348,192 @@ def test_a_reverse_rule_of_ones_own_gets_plain_arrays():
     with mg.trace() as t:
         np.testing.assert_array_equal(mg.grad(lambda x: np.sum(f(x)))(X), expected)
     assert t.count("vjp") == 1
+
+
+def test_looking_from_inside_a_transformation_leaves_nothing_behind():
+    g = lambda y: np.sum(np.sin(y) * y)  # noqa: E731
+
+    def f(x, look):
+        with look():
+            return np.sum(mg.grad(g)(x) * mg.linearize(g, x)[0])
+
+    nobody = contextlib.nullcontext
+    for mode in (
+        lambda f: mg.grad(f)(np.ones(3)),
+        lambda f: mg.hvp(f, (np.ones(3),), (np.ones(3),)),
+        lambda f: mg.hessian(f)(np.ones(3)),
+        lambda f: mg.linearize(f, np.ones(3))[1](np.ones(3)),
+    ):
+        expected = mode(lambda x: f(x, nobody))
+        for look in (mg.trace, mg.debug_nans):
+            got = mode(lambda x: f(x, look))  # noqa: B023
+            assert type(got) is type(expected)
+            np.testing.assert_array_equal(got, expected)
+    assert LOCAL.recorder is None
+
+
+def test_a_rule_of_ones_own_may_need_plain_arrays():
+    prim = Primitive("_softplus_in_numpy", lambda xp, x: xp.log1p(xp.exp(x)))
+
+    def rule(t, ans, x):
+        d = np.empty_like(x)
+        d[...] = 1 / (1 + np.exp(-x))
+        return t * d
+
+    defjvp(prim, rule)
+    expected = mg.grad(lambda x: np.sum(prim(x)))(X)
+    with mg.trace(), mg.debug_nans():
+        np.testing.assert_array_equal(mg.grad(lambda x: np.sum(prim(x)))(X), expected)
+
+
+def test_recordings_may_end_in_any_order():
+    def look():
+        with mg.trace() as t:
+            yield t
+
+    a, b = look(), look()
+    one, other = next(a), next(b)
+    mg.sin(X)
+    list(a), mg.cos(X), list(b)
+    assert LOCAL.recorder is None
+    assert [op.primitive for op in one.ops] == ["sin"] and [op.primitive for op in other.ops] == [
+        "sin",
+        "cos",
+    ]
+    g = look()
+    with mg.trace(), mg.debug_nans():
+        next(g)
+    g.close()
+    assert LOCAL.recorder is None
+    t = mg.trace()
+    with t, pytest.raises(RuntimeError, match="going on already"), t:
+        pass
+    assert LOCAL.recorder is None
+
+
+def test_threads_with_the_same_context_record_their_own():
+    f = mg.grad(lambda x: np.sum(np.sin(x) * x))
+    with mg.trace() as t:
+        context = contextvars.copy_context()
+        workers = [threading.Thread(target=context.copy().run, args=(f, X)) for _ in range(4)]
+        for w in workers:
+            w.start()
+        f(X)
+        for w in workers:
+            w.join()
+    assert [p.kind for p in t] == ["primal", "vjp"]
+
+
+def test_a_hessian_map_outlives_its_recording_without_growing():
+    with mg.trace() as t:
+        _, _, H = mg.quadratic(nn.SoftmaxCrossEntropy(np.array([0, 1])), np.ones((2, 3)))
+    before = len(t.ops), H(np.ones((2, 3)))
+    tracemalloc.start()
+    for _ in range(50):
+        H(np.ones((2, 3)))
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 5_000 and type(before[1]) is np.ndarray
+
+
+def test_equations_stay_with_the_pass_that_recorded_them():
+    g = lambda x: np.sum(mg.checkpoint(lambda y: np.sin(y) * y)(x) * x)  # noqa: E731
+    with mg.trace() as t:
+        _, J = mg.linearize(lambda x: mg.hvp(g, (x,), (x,)), np.ones(3))
+        J(np.ones(3))
+        mg.linear_transpose(lambda a, b: mg.jvp(np.sin, (np.ones(3),), (b,))[1] + a, np.ones(3), np.ones(3))(
+            np.ones(3)
+        )
+    assert len(t[0].equations) == len(J) and t[1].at == t[0].number and t[0].equations
+    assert sum(r.bytes for r in t[0].residuals) == J.residual_bytes
+    assert [p.kind for p in t] == ["primal", "jvp", "jvp", "vjp"]
+    assert all(p.ir() for p in t.walk()) and str(J)
+
+
+def test_layers_outside_one_model_have_names_of_their_own():
+    layers = {"a": nn.Linear(3, 4, rng=0), "b": nn.Tanh(), "c": nn.Linear(4, 2, rng=0)}
+    x = np.ones((2, 3), np.float32)
+
+    def predict(m):
+        return m["c"](m["b"](m["a"](x)))
+
+    opt = optim.CurveBall(layers)
+    for _ in range(2):
+        with mg.trace() as t:
+            info = opt.step(predict, nn.SquaredError(np.zeros((2, 2), np.float32)))
+        t.check(opt.plan(info.step))
+        assert t.layers == {"model": "Linear", "model 2": "Tanh", "model 3": "Linear"}
+    with mg.trace() as t:
+        for _ in range(2):
+            predict(layers)
+    assert [p.kind for p in t] == ["primal", "primal"] and {op.layer for op in t[1].ops} == {
+        "model",
+        "model 2",
+        "model 3",
+    }
+
+
+def test_looking_at_a_model_that_holds_much_else_is_quick():
+    class Words(nn.Module):
+        def __init__(self):
+            self.words, self.me = ["w"] * 100_000, self
+            self.inner = [nn.Tanh() for _ in range(5)]
+
+        def forward(self, x, train):
+            for layer in self.inner:
+                x = layer(x)
+            return x
+
+    model = Words()
+    start = time.perf_counter()
+    with mg.trace() as t:
+        model(X)
+    assert time.perf_counter() - start < 0.2
+    assert [op.layer for op in t.ops] == [f"model.inner[{i}]" for i in range(5)]
+
+
+def test_the_end_of_a_recording_takes_no_error_s_place():
+    prim = Primitive("_bad_formula", lambda xp, x: x * 2)
+    prim.flops = lambda args, outs, params: args[7]
+    with pytest.raises(KeyError, match="mine"), mg.trace() as t:
+        prim(X)
+        raise KeyError("mine")
+    assert t.ops[0].flops is None
+
+
+@pytest.mark.parametrize("f", [np.sqrt, np.log, np.arccos, np.cbrt])
+def test_errors_say_the_same_while_somebody_looks(f):
+    x, messages = np.array([0.0, 1.0]), []
+    for look in (contextlib.nullcontext, mg.trace, mg.debug_nans):
+        with pytest.raises(FloatingPointError) as e, np.errstate(all="raise"), look():
+            mg.grad(lambda x: np.sum(f(x)))(x)
+        messages.append(str(e.value))
+    assert messages[0] == messages[1] == messages[2] and f.__name__ in messages[0]
+
+
+def test_numbers_keep_their_types_and_norms_do_not_overflow():
+    identity = lambda x: x  # noqa: E731
+    for x, dx in ((np.array(0.7), np.array(1.0)), (2.0, 1), (2.0, 1.0), (np.float32(2), np.float32(3))):
+        expected = mg.jvp(identity, (x,), (dx,))
+        _, J = mg.linearize(identity, x)
+        with mg.trace() as t:
+            got = (*mg.jvp(identity, (x,), (dx,)), J(dx), J.T(dx))
+        assert [type(y) for y in got] == [type(y) for y in (*expected, J(dx), J.T(dx))]
+    for dtype, value in ((np.float16, 200.0), (np.float32, 1e25), (np.float64, 1e200)):
+        with mg.trace() as t:
+            mg.linearize(identity, np.ones(4, dtype))[1](np.full(4, value, dtype))
+        assert t[1].seeds[0].norm == pytest.approx(2 * value, rel=1e-3)
+
+
+def test_a_jacobian_is_a_primal_pass_and_one_that_sweeps():
+    with mg.trace() as t:
+        mg.jacfwd(lambda x: np.sin(x) * x[::-1])(np.ones(3))
+        mg.jacrev(lambda x: np.sin(x) * x[::-1])(np.ones(3))
+    assert [p.kind for p in t] == ["primal", "jvp", "primal", "vjp"]
+    (sweep,) = t[1].children
+    assert sweep.seeds[0].aval == "float64[3,3]" and sweep.seeds[0].norm == pytest.approx(math.sqrt(3))
+    assert sweep.ops[0].inputs[0].source == "seed" and "t0: float64[3,3]" in sweep.ir()
 
 
 # ----- Plans -----
@@ -638,7 +831,7 @@ def test_json_gives_the_recording_back(tmp_path):
 def test_numbers_that_are_not_finite_go_through_json(tmp_path):
     with mg.trace() as t, np.errstate(all="ignore"):
         mg.linearize(lambda x: 2.0 * x, X)[1](np.full((2, 3), np.inf))
-        RECORDER.get().step({"optimizer": "None", "step": 0, "loss": math.nan, "norms": {"w": -math.inf}})
+        LOCAL.recorder.step({"optimizer": "None", "step": 0, "loss": math.nan, "norms": {"w": -math.inf}})
     text = t.to_json()
     assert json.loads(text, parse_constant=lambda word: pytest.fail(word))
     again = mg.Recording.from_json(text)
@@ -690,7 +883,7 @@ def test_the_first_nan_of_a_primal_pass_is_named():
         f"in primal pass mg.linearize(f, np.array([1.0, -1.0, 0.0])) (test_trace.py:{line + 3}), "
         f"at test_trace.py:{line}: np.log(x)"
     )
-    assert RECORDER.get() is None
+    assert LOCAL.recorder is None
 
 
 def test_a_nan_of_a_derivative_is_named_with_its_part_and_pass():
@@ -740,7 +933,7 @@ def test_looking_for_nans_inside_a_recording_and_a_recording_inside():
     assert [op.primitive for op in t.ops] == ["sin", "log", "cos"]
     with mg.debug_nans(), mg.trace() as t:
         mg.sin(X)
-    assert [op.primitive for op in t.ops] == ["sin"] and RECORDER.get() is None
+    assert [op.primitive for op in t.ops] == ["sin"] and LOCAL.recorder is None
 
 
 def test_looking_for_nans_takes_no_memory_however_long():

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..core import (
-    RECORDER,
     Primitive,
     Trace,
     Tracer,
     describe,
     dtype_of,
     namespace_of,
+    recorded_by,
     shape_of,
     touched,
     unboxed,
@@ -104,8 +104,6 @@ def _linear(name: str, n: int) -> Primitive:
         return ans, total or (None,) * len(ans)
 
     def transpose(cts: tuple, args: Sequence[Any], params: dict, linear: tuple[int, ...]) -> list[Any]:
-        if (recorder := RECORDER.get()) is not None:
-            cts = recorder.plain(cts)
         back = params["of"].pull(cts, args[n:])
         return [back[i] for i in linear]
 
@@ -165,14 +163,11 @@ def _count(n: int, args: Sequence[Any], params: dict) -> Counter | None:
     """
     if any(type(a) is Aval for a in args[n:]):
         return None
-    node, recorder = params["of"], RECORDER.set(None)
-    try:
-        trace = Counter(node.f)
+    node, trace = params["of"], Counter(params["of"].f)
+    with recorded_by(None):
         plain = [_plain(a) for a in args[n:]]
         zeros = [zeros_among(t, plain) for t in args[:n]]
         node.push([trace.wrap(t) for t in zeros], [trace.wrap(a) for a in plain], params["dtype"])
-    finally:
-        RECORDER.reset(recorder)
     return trace
 
 

@@ -38,7 +38,13 @@ def diff(x: Any, n: Any = 1, axis: int = -1, prepend: Any = None, append: Any = 
     >>> mg.diff(np.array([1.0, 4.0, 9.0]))
     array([3., 5.])
     """
-    return compare(x, n) if isinstance(x, Recording) else _difference(x, n, axis, prepend, append)
+    if not isinstance(x, Recording):
+        return _difference(x, n, axis, prepend, append)
+    if not isinstance(n, Recording):
+        raise TypeError(
+            f"diff: a recording is compared with another, not with {type(n).__name__}: mg.diff(t1, t2)"
+        )
+    return compare(x, n)
 
 
 # NumPy's functions under these names.

@@ -5,13 +5,14 @@ Processes that the script starts are not recorded: they would all write to the s
 """
 
 import atexit
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..core import RECORDER, Primitive
+from ..core import LOCAL, Primitive
 from .recorder import PassNote, Recorder
 from .recording import Recording
 
@@ -48,10 +49,13 @@ def start(value: str) -> None:
         if not path.parent.is_dir():
             raise ValueError(f"MINIGRAD_TRACE={value}: there is no folder {path.parent}; make it first")
     recorder = Bounded()
-    RECORDER.set(recorder)
+    LOCAL.recorder = recorder
     recording = Recording().__enter__()
+    process = os.getpid()
 
     def end() -> None:
+        if os.getpid() != process:  # a fork, which took over what is to be done at exit
+            return
         recording.update()
         lines = []
         if write is None or path is None:
@@ -112,4 +116,4 @@ class Bounded(Recorder):
         idle = self.open is None and self.layer is None and self.readers == 1 and self.check is None
         if self.count >= LIMIT and idle:
             self.full = True
-            RECORDER.set(None)
+            LOCAL.recorder = None

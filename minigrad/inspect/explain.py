@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import asnumpy
-from ..core import RECORDER, Primitive, Tracer, aval_str, describe, size_of
+from ..core import Primitive, Tracer, aval_str, describe, dtype_of, recorded_by, size_of
 from ..custom.node import is_inexact
 from ..forward import jvp
 from ..linear import LinearMap, linearize
@@ -48,7 +48,7 @@ def explain(f: Callable, *args: Tree) -> "Explanation":
     leaves, treedef = tree_flatten(args)
     if any(isinstance(x, Tracer) for x in leaves):
         raise TypeError("explain: an argument is being differentiated: call it outside of transformations")
-    moving = [i for i, x in enumerate(leaves) if is_inexact(x)]
+    moving = [i for i, x in enumerate(leaves) if is_inexact(x) and dtype_of(x).kind == "f"]
     if not moving:
         raise ValueError("explain: no argument holds floating-point numbers, so there is no derivative")
     state = args, _enclosed(f)
@@ -61,11 +61,8 @@ def explain(f: Callable, *args: Tree) -> "Explanation":
             y = f(*tree_unflatten(treedef, full))
         return [a for a in tree_leaves(y) if is_inexact(a)], y
 
-    token = RECORDER.set(None)  # these passes are no part of a recording outside
-    try:
+    with recorded_by(None):  # these passes are no part of a recording outside
         return _explained(f, at, _paths(f, args), leaves, moving, treedef)
-    finally:
-        RECORDER.reset(token)
 
 
 class Check(NamedTuple):
@@ -104,6 +101,8 @@ class Check(NamedTuple):
         if not self.agrees:
             return f"{self.relative:.2g} relative"
         kind, x = ("relative", self.relative) if self.relative < 1e-3 else ("absolute", self.apart)
+        if not math.isfinite(x):
+            return f"{x:g} {kind}"
         return f"< 1e-{3 * int(min(-math.log10(x), 12) / 3) if x else 12:02} {kind}"
 
 
@@ -171,18 +170,18 @@ def _explained(
     at.__name__ = numbers.__name__ = getattr(f, "__name__", type(f).__name__)
     run, witness = Run("explain", numbers, [leaves[i] for i in moving], 0, None), Witness()
     xs = run.leaves
-    token = RECORDER.set(witness)
-    try:
-        with Recording() as t:
-            ys, J, y = linearize(at, *xs, has_aux=True)
-            c = [_one(ys[0])] if is_scalar(ys) else run.directions(ys)
-            J(*run.t)
-            cts = J.vjp(c)
-    finally:
-        RECORDER.reset(token)
+    with recorded_by(witness), Recording() as t:
+        ys, J, y = linearize(at, *xs, has_aux=True)
+        c = [_one(ys[0])] if is_scalar(ys) else run.directions(ys)
+        J(*run.t)
+        cts = J.vjp(c)
     dys = jvp(numbers, tuple(xs), tuple(run.t))[1]
     checks, remarks = _checks(run, ys, dys, cts, c), witness.remarks()
-    if not checks[0].agrees and not _check("", "", run.values, numbers(*xs), checks[0].allowed).agrees:
+    if (
+        math.isfinite(checks[0].apart)
+        and not checks[0].agrees
+        and not _check("", "", run.values, numbers(*xs), checks[0].allowed).agrees
+    ):
         remarks.append("f(x) is another at each call: what is compared here are different functions")
     whole = iter(cts)
     gradient = tree_unflatten(treedef, [next(whole) if i in moving else None for i in range(len(leaves))])
@@ -320,8 +319,13 @@ def _enclosed(f: Any) -> Any:
     """What `f` gets hold of without being given it."""
     f = inspect.unwrap(f)
     if inspect.isfunction(f):
-        found = inspect.getclosurevars(f)
-        return [dict(found.nonlocals), dict(found.globals)]
+        try:
+            found = inspect.getclosurevars(f)
+        except ValueError:  # of a name that has no value yet
+            return None
+        # Layers alone can hold Buffers, and anything else might hold itself.
+        held = [*found.nonlocals.values(), *found.globals.values()]
+        return [x for x in held if hasattr(type(x), "__minigrad_layer__")]
     return getattr(f, "__self__", f)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..core import RECORDER, TRACERS, aval_str, dtype_of, namespace_of, size_of
+from ..core import LOCAL, TRACERS, aval_str, dtype_of, namespace_of, size_of
 from .notes import NOBODY, Note
 from .recorder import Recorder
 from .writing import Writer
@@ -27,15 +27,17 @@ def debug_nans() -> Iterator[None]:
     Traceback (most recent call last):
     FloatingPointError: divide: 0 NaN and 1 infinite of 2 values, float64[2], ...
     """
-    outer = RECORDER.get()
-    recorder = outer or _Forgetful()
-    before, recorder.check = recorder.check, _check
-    token = RECORDER.set(recorder)
+    recorder = LOCAL.recorder or _Forgetful()
+    recorder.check = _check
+    recorder.checks += 1
+    recorder.begin()
     try:
         yield
     finally:
-        RECORDER.reset(token)
-        recorder.check = before
+        recorder.checks -= 1
+        if not recorder.checks:
+            recorder.check = None
+        recorder.end()
 
 
 class _Forgetful(Recorder):
@@ -51,8 +53,8 @@ class _Forgetful(Recorder):
         self.loose = None
 
 
-def _check(recorder: Recorder, note: Note | None, args: Sequence[Any], outs: Sequence[Any]) -> None:
-    """Looks at the results of an operation, or where there is no `note`, of a layer."""
+def _check(recorder: Recorder, note: Note | str, args: Sequence[Any], outs: Sequence[Any]) -> None:
+    """Looks at the results of an operation, or of what words tell: a layer, a rule."""
     for y in outs:
         if (words := _nonfinite(y)) is not None:
             error = FloatingPointError(_sentence(recorder, note, args, f"{words}, {aval_str(y)}"))
@@ -60,9 +62,9 @@ def _check(recorder: Recorder, note: Note | None, args: Sequence[Any], outs: Seq
             raise error
 
 
-def _sentence(recorder: Recorder, note: Note | None, args: Sequence[Any], words: str) -> str:
+def _sentence(recorder: Recorder, note: Note | str, args: Sequence[Any], words: str) -> str:
     look_up: Callable = Writer(0.0).where
-    home = None if note is None else note.of or note
+    home = recorder.of if isinstance(note, str) else note.of or note
     layer = recorder.layer or (home.layer if home is not None else None)
     bad = [f"argument {i} ({aval_str(a)}) has {what}" for i, a in enumerate(args) if (what := _nonfinite(a))]
     came = f"it came in: {' and '.join(bad)}" if bad else "its arguments are finite"
@@ -72,11 +74,11 @@ def _sentence(recorder: Recorder, note: Note | None, args: Sequence[Any], words:
         places.append(f"in {running.kind} pass {expression or running.name} ({line})")
     if layer is not None:
         places.append(f"layer {layer.path}: {type(layer.layer).__name__}")
-    if home is None or note is None:
-        return f"the layer's result: {words}; {came}; {', '.join(places)}"
-    line, expression = look_up(home.place)
+    line, expression = look_up(home.place) if home is not None else ("", "")
     if line:
         places.append(f"at {line}: {expression}" if expression else f"at {line}")
+    if isinstance(note, str):
+        return f"{note}: {words}; {came}; {', '.join(places)}"
     of = f" of {note.of.prim}" if note.of not in (None, NOBODY) else ""
     return f"{note.prim}: {words}, in the {note.part}{of}; {came}; {', '.join(places)}"
 

@@ -3,14 +3,14 @@
 `writing.py` makes plain data of it (`passes.py`) when the recording ends.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
 from weakref import ref
 
 import numpy as np
-from numpy import ndarray
 
 from ..core import TRACERS, Primitive, dtype_of, namespace_of, shape_of
 from ..errors import LIBRARY
@@ -24,6 +24,7 @@ __all__ = [
     "Place",
     "Source",
     "form_of",
+    "layer_paths",
     "norm_of",
     "place_of",
     "reference",
@@ -106,10 +107,38 @@ def norm_of(x: Any) -> float | None:
         return abs(float(x))
     if not hasattr(x, "dtype") or dtype_of(x).kind not in "fc":
         return None
-    if isinstance(x, ndarray):
-        return float(np.sqrt(np.vdot(x, x).real, dtype=np.float64))
+    if not shape_of(x) or not math.prod(shape_of(x)):
+        return abs(complex(x)) if not shape_of(x) else 0.0
     xp = namespace_of(x)
-    return float(xp.sqrt(xp.sum(xp.abs(x) ** 2)))
+    largest = float(xp.max(xp.abs(x)))  # by which it is divided, so that no square overflows
+    if not (0 < largest < math.inf):
+        return largest
+    return largest * math.sqrt(float(xp.sum(xp.abs(x / largest) ** 2, dtype=xp.float64)))
+
+
+def layer_paths(layer: Any, path: str) -> dict[int, str]:
+    """The paths of a layer and of all layers in it, by id."""
+    found: dict[int, str] = {}
+    stack = [(layer, path)]
+    seen: set[int] = set()
+    while stack:
+        x, path = stack.pop()
+        steps: Iterable[tuple[str, Any]]
+        if isinstance(x, dict):
+            steps = ((f"[{k!r}]", v) for k, v in x.items() if _opens(v))
+        elif isinstance(x, (list, tuple)):
+            steps = ((f"[{i}]", v) for i, v in enumerate(x) if _opens(v))
+        else:
+            found.setdefault(id(x), path)
+            steps = ((f".{k}", v) for k, v in vars(x).items() if _opens(v))
+        if id(x) not in seen:
+            seen.add(id(x))
+            stack += [(v, path + step) for step, v in reversed(list(steps)) if id(v) not in found]
+    return found
+
+
+def _opens(x: Any) -> bool:
+    return isinstance(x, (dict, list, tuple)) or hasattr(type(x), "__minigrad_layer__")
 
 
 _ENGINE: dict[CodeType, bool] = {}

@@ -1,6 +1,6 @@
 """The recorder: what dispatch, transformations, sweeps and layers tell of what they run, written down.
 
-It is asked for by `core.RECORDER`, which is None nearly always. While it runs it only notes (`notes.py`);
+It is asked for by `core.LOCAL.recorder`, None nearly always. While it runs it only notes (`notes.py`);
 words and costs are made of the notes when the recording ends (`writing.py`).
 """
 
@@ -13,16 +13,29 @@ from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
+import numpy as np
 from numpy import ndarray
 
-from ..core import TRACERS, Primitive, nbytes_of, shape_of
-from ..errors import child_path
+from ..batch import Batched
+from ..core import LOCAL, OWN, TRACERS, Primitive, nbytes_of, shape_of
 from ..linear import arrays_among, base_of
 from ..record import LinearVar
 from ..tree import tree_leaves
 from .ir import columns, lines
-from .notes import NOBODY, Layer, Note, PassNote, Place, Source, form_of, norm_of, place_of, reference
-from .seeing import Frame, Seeing, Seen
+from .notes import (
+    NOBODY,
+    Layer,
+    Note,
+    PassNote,
+    Place,
+    Source,
+    form_of,
+    layer_paths,
+    norm_of,
+    place_of,
+    reference,
+)
+from .seeing import Frame, Seen, Unseen, plain, seen
 from .writing import Writer
 
 __all__ = ["Recorder"]
@@ -46,10 +59,13 @@ class Recorder:
         self.returns: dict[str, list[list[Any]]] = {}  # by path of a layer, what each of its calls returned
         self.count = 0
         self.readers = 0  # recordings that are going on
-        self.seeing = Seeing(self.run)
-        self.check: Callable | None = None  # of (recorder, note or None, arguments, results): `debug_nans`
+        self.outer: Recorder | None = None  # who looked before
+        self.check: Callable | None = None  # of (recorder, note or words, arguments, results): `debug_nans`
+        self.checks = 0  # blocks of `debug_nans` that are going on
         # What is going on now.
         self.layer: Layer | None = None
+        self.roots: dict[int, Layer] = {}  # the outermost layers of this pass, by id
+        self.paths: dict[int, str] = {}  # of all layers inside the outermost one that is being called
         self.open: PassNote | None = None
         self.loose: PassNote | None = None  # the primal pass of operations outside any
         self.place: Place | None = None  # of the call of a model outside any pass
@@ -61,6 +77,24 @@ class Recorder:
         self.sources: dict[int, Source] = {}
         self.owners: Any = WeakKeyDictionary()
         self.records: Any = WeakKeyDictionary()
+
+    # ----- Who looks -----
+
+    def begin(self) -> None:
+        """One more recording or check looks at what this thread runs."""
+        if self.readers == 0 and LOCAL.recorder is not self:
+            self.outer = LOCAL.recorder
+        self.readers += 1
+        LOCAL.recorder = self
+
+    def end(self) -> None:
+        """One less; they need not end in the order in which they began."""
+        self.readers -= 1
+        if self.readers == 0 and LOCAL.recorder is self:
+            outer = self.outer
+            while outer is not None and outer.readers == 0:
+                outer = outer.outer
+            LOCAL.recorder = outer
 
     # ----- What dispatch tells: operations -----
 
@@ -88,7 +122,10 @@ class Recorder:
             outs = out if prim.multiple else (out,)
             note.outs = [form_of(y) for y in outs]
             for k, y in enumerate(outs):
-                known[id(y)] = reference(y), note, "op", k
+                if shape_of(y) or isinstance(
+                    y, (float, np.floating)
+                ):  # of others there may be one object only
+                    known[id(y)] = reference(y), note, "op", k
         else:
             outs = (out,)
             note.outs = [(out.shape, out.dtype)]
@@ -141,19 +178,21 @@ class Recorder:
         moved = outer is not None and part != "tangent" and outer.has(args)
         if moved:
             self.part = "tangent"
-        many = prim.name == "_function"  # with a rule of the user's, who may need plain arrays
+        many, own = prim.name == "_function", prim.name in OWN
         place = outer.place if outer is not None else place_of(sys._getframe(3))
         self.frame = frame = Frame({id(t): t for t in tangents if t is not None}, many, outer, place)
         try:
-            if many:
+            if own and not many:
+                ans, t = prim.jvp(seen(primals), seen(tangents), params)  # type: ignore[misc]
+            else:  # a rule of the user's, who may need plain arrays
                 ans, t = prim.jvp(primals, tangents, params)  # type: ignore[misc]
-            else:
-                ans, t = prim.jvp(self.seen(primals), self.seen(tangents), params)  # type: ignore[misc]
+                of = params["call"].of.label if many else f"rule of {prim}"
+                self.unseen(of, primals, [*ans, *t] if prim.multiple else [ans, t])
         finally:
             self.frame, self.part = outer, part
         outs: Sequence[Any]
         if prim.multiple:
-            outs, ts = ans, t = self.plain(ans), self.plain(t)
+            outs, ts = ans, t = plain(ans), plain(t)
         else:
             if type(ans) is Seen:
                 ans = ans.primal
@@ -169,6 +208,48 @@ class Recorder:
             notes.append(frame.owner or self.of)
         return ans, t
 
+    def transposed(
+        self, prim: Primitive, ct: Any, args: Sequence[Any], params: dict, linear: Sequence[int]
+    ) -> list[Any]:
+        """`prim.transpose(ct, args, params, linear)`, with an eye on arithmetic in it."""
+        own, transpose = prim.name in OWN, prim.transpose
+        if prim.transposes and len(linear) == 1:
+
+            def transpose(ct: Any, args: Sequence[Any], params: dict, linear: Sequence[int]) -> list[Any]:
+                return [prim.transposes[linear[0]](ct, *args, **params)]  # type: ignore[misc]
+
+        if own:
+            cts = tuple(seen(ct)) if prim.multiple else seen([ct])[0]
+            return plain(transpose(cts, args, params, linear))  # type: ignore[misc]
+        back = transpose(ct, args, params, linear)  # type: ignore[misc]
+        if not prim.name.startswith("checkpoint"):  # whose function runs again, and is seen
+            self.unseen(f"transpose of {params.get('of', prim)}", ct if prim.multiple else [ct], back)
+        return back
+
+    def unseen(self, name: str, args: Sequence[Any], outs: Sequence[Any]) -> None:
+        """Notes that plain arrays were worked on in a rule of somebody's own, nobody knows how much."""
+        note, frame = Note(), self.frame
+        note.prim, note.params, note.layer = Unseen(name), {}, self.layer  # type: ignore[assignment]
+        note.args, note.sources = [form_of(a) for a in args if type(a) not in TRACERS], []
+        note.sources = [self._source(a) for a in args if type(a) not in TRACERS]
+        outs = [y for y in outs if y is not None and type(y) not in TRACERS]
+        note.outs = [form_of(y) for y in outs]
+        note.start = note.end = perf_counter()
+        note.of = (
+            self.of if self.of is not None else frame.owner if frame is not None and not frame.many else None
+        )
+        dual = frame is not None and any(type(t) not in TRACERS for t in frame.tangents.values())
+        note.part = "tangent" if dual else self.part
+        note.place = frame.place if frame is not None and note.of is None else None
+        for k, y in enumerate(outs):
+            if shape_of(y) and self._source(y) is None:
+                self.sources[id(y)] = reference(y), note, "op", k
+        (self.open or self.loose or self._open_loose(note)).inside.append(note)
+        if frame is not None and frame.many and frame.last is None:
+            frame.last = note
+        if self.check is not None:
+            self.check(self, name, args, outs)
+
     @contextmanager
     def running(
         self,
@@ -182,22 +263,23 @@ class Recorder:
         """A pass: what runs inside belongs to it, and computes a `part` unless a rule says otherwise."""
         self.close_loose()
         note = PassNote(kind, name, place_of(sys._getframe(2)), at)
+        inputs, seeds = ([x.value if type(x) is Batched else x for x in some] for some in (inputs, seeds))
         if kind != "loss":  # which goes on with what the network computed
             for word, values in (("input", inputs), ("seed", seeds)):
                 for k, x in enumerate(values):
                     self.sources[id(x)] = (reference(x), note, word, k)
         note.inputs = [form_of(x) for x in inputs]
         note.seeds = [(form_of(x), norm_of(x)) for x in seeds]
-        outer = self.open, self.part, self.frame, self.of, self.layer
+        outer = self.open, self.part, self.frame, self.of, self.layer, self.roots
         if self.frame is None or self.part != "tangent":
             self.part = part
-        self.open, self.frame, self.of = note, None, None
+        self.open, self.frame, self.of, self.roots = note, None, None, {}
         note.start = perf_counter()
         try:
             yield note
         finally:
             note.end = perf_counter()
-            self.open, self.part, self.frame, self.of, self.layer = outer
+            self.open, self.part, self.frame, self.of, self.layer, self.roots = outer
             if self.open is not None:
                 self.open.inside.append(note)
             else:
@@ -206,26 +288,27 @@ class Recorder:
 
     def distinct(self, ts: Sequence[Any]) -> list[Any]:
         """`ts` as objects of their own: the same array may be a primal elsewhere."""
-        return [t if type(t) in TRACERS or t is None else t[...] if shape_of(t) else t * 1.0 for t in ts]
+        floats = (float, np.floating)
+        return [
+            t[...] if shape_of(t) and type(t) not in TRACERS else t * 1.0 if isinstance(t, floats) else t
+            for t in ts
+        ]
 
     @contextmanager
-    def pushing(self, label: str, xs: Sequence[Any], ts: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """The pass of a function at `xs` along `ts`: forward mode, or primal where `ts` are only recorded."""
-        variables = [t for t in ts if type(t) is LinearVar]
-        if variables:
-            with self.running("primal", label, "primal", xs) as note:
-                self.records[variables[0]._trace] = note
-                yield ts
-        else:
+    def pushing(self, kind: str, label: str, xs: Sequence[Any], ts: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """The pass of a function at `xs` along `ts`: forward mode, or primal where `ts` only record."""
+        if kind == "jvp":
             ts = self.distinct(ts)
             with self.running("jvp", label, "primal", xs, ts):
+                yield ts
+        else:
+            with self.running("primal", label, "primal", xs) as note:
+                if ts:
+                    self.records[ts[0]._trace] = note
                 yield ts
 
     def recorded(self, trace: Any, nodes: Sequence[LinearVar], outs: list[int | None]) -> PassNote | None:
         """Notes the linear program that a primal pass recorded, and the arrays it keeps; gives that pass."""
-        for node in nodes:
-            if any([type(a) is Seen for a in node.args]):
-                node.args = self.plain(node.args)
         note = self.records.get(trace)
         if note is None:
             return None
@@ -269,18 +352,26 @@ class Recorder:
         (written,) = Writer(note.start).write([note])
         return lines(columns(written, None)[1])
 
+    @staticmethod
+    def plain(values: Sequence[Any]) -> list[Any]:
+        """`values` without the tracers that rules get for arrays."""
+        return plain(values)
+
     def quadratic(self, f: Callable, loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
         """`f(loss, y)`, value, gradient and Hessian map of a loss, which are no passes over the network."""
         # Arithmetic of plain arrays in a loss of one's own is not seen: it may need them plain.
         see = type(loss).__module__.startswith("minigrad.")
         with self.running("loss", "loss.quadratic(y)", "primal", [y]):
-            value, g, H = f(loss, self.seen([y])[0] if see else y)
+            value, g, H = f(loss, seen([y])[0] if see else y)
 
         def product(v: Any) -> Any:
-            with self.running("loss", "H(v)", "tangent", seeds=[v]):
-                return self.plain([H(v)])[0]
+            recorder = LOCAL.recorder
+            if recorder is None:
+                return plain([H(v)])[0]
+            with recorder.running("loss", "H(v)", "tangent", seeds=[v]):
+                return plain([H(v)])[0]
 
-        return *self.plain([value, g]), product
+        return *plain([value, g]), product
 
     def each(
         self, nodes: Iterable[LinearVar], at: PassNote | None, backwards: bool = False
@@ -293,40 +384,31 @@ class Recorder:
             yield node
         self.of = outer
 
-    # ----- Arithmetic of plain arrays inside rules -----
-
-    def seen(self, values: Sequence[Any]) -> list[Any]:
-        """`values` with arrays as tracers: what operators do with them is dispatched, and noted."""
-        return list(map(self.seeing.see, values))
-
-    def plain(self, values: Sequence[Any]) -> list[Any]:
-        return [x.primal if type(x) is Seen else x for x in values]
-
     # ----- What layers and optimizers tell -----
 
     def call(self, layer: Any, *args: Any) -> Any:
         """`layer.forward(*args)`; of the outermost layer outside any pass, a new primal pass."""
         outer = self.layer
-        if outer is not None:
-            step = child_path(outer.layer, layer)
-            path = outer.path + step if step is not None else f"{outer.path} > {type(layer).__name__}"
+        if outer is None:
+            path = self._root(layer)
+        elif id(layer) in self.paths:
+            path = self.paths[id(layer)]
         else:
-            path = "model" if self.of is None else type(layer).__name__
-            if self.open is None:
-                self.close_loose()
-                self.place = place_of(sys._getframe(1))
+            path = f"{outer.path} > {type(layer).__name__}"
+            self.paths.update(layer_paths(layer, path))
         self.layers[path] = type(layer).__name__
         self.layer = Layer(layer, path)
         try:
             y = layer.forward(*args)
             self.returns.setdefault(path, []).append([form_of(leaf) for leaf in tree_leaves(y)])
             if self.check is not None:
-                self.check(self, None, args[:1], (y,))
+                self.check(self, "the layer's result", args[:1], tree_leaves(y))
             return y
         finally:
             self.layer = outer
             if outer is None:
                 self.place = None
+                self.paths = {}
 
     def step(self, values: dict[str, Any]) -> None:
         """An optimizer's step has ended, and `values` are what it says of it."""
@@ -337,13 +419,33 @@ class Recorder:
 
     def close_loose(self) -> None:
         if self.loose is not None:
-            self.loose = None
+            self.loose, self.roots = None, {}
             self.closed()
 
     def closed(self) -> None:
         """A pass that is no part of another has ended; for recorders that shall not grow."""
 
     # ----- Helpers -----
+
+    def _root(self, layer: Any) -> str:
+        """The path of an outermost layer: 'model', 'model 2', ... in the order of a pass.
+
+        Outside passes the call of a layer that was called before begins a new one.
+        """
+        if self.open is None:
+            if id(layer) in self.roots:
+                self.close_loose()
+            if self.loose is None:
+                self.place, self.roots = place_of(sys._getframe(2)), {}
+        known = self.roots.get(id(layer))
+        if known is None:
+            again = self.of is not None  # in a function that is computed again
+            name = (
+                type(layer).__name__ if again else f"model{f' {len(self.roots) + 1}' if self.roots else ''}"
+            )
+            known = self.roots[id(layer)] = Layer(layer, name)
+        self.paths = layer_paths(layer, known.path)
+        return known.path
 
     def _open_loose(self, note: Note) -> PassNote:
         self.loose = PassNote("primal", "value", self.place or note.place)

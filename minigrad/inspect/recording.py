@@ -3,12 +3,11 @@
 import json
 import os
 from collections.abc import Iterator
-from contextvars import Token
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..core import RECORDER
+from ..core import LOCAL
 from ..errors import PassMismatch
 from .ir import pass_str
 from .notes import Note, PassNote
@@ -24,10 +23,10 @@ class Recording:
     """Every derivative pass that ran inside `with mg.trace() as t:`, in order.
 
     `t.passes` are the passes that are no part of another; `t[i]` is one of them and `len(t)` their number;
-    `t.ops` are all operations. `print(t)` is a table of the passes. What is recorded is what primitives ran:
-    NumPy's own functions and operators on plain arrays, outside every transformation or inside a function
-    with a rule of its own, are not seen. Inside another recording it sees its part of what that one sees.
-    Times on a GPU are those of launching.
+    `t.ops` are all operations. `print(t)` is a table of the passes. What is recorded is what primitives ran
+    in this thread: NumPy's own functions and operators on plain arrays, outside every transformation, are not
+    seen, and a rule of somebody's own is one operation of unknown cost. Passes are there when the block ends.
+    Inside another recording it sees its part of what that one sees. Times on a GPU are those of launching.
 
     >>> import numpy as np, minigrad as mg
     >>> with mg.trace() as t:
@@ -47,20 +46,24 @@ class Recording:
     # ----- Recording -----
 
     def __enter__(self) -> "Recording":
-        outer = RECORDER.get()
-        self._recorder = recorder = outer if outer is not None and outer.keeps else Recorder()
-        recorder.check = None if outer is None else outer.check
+        if self._recorder is not None:
+            raise RuntimeError("this recording is going on already: take another, mg.trace()")
+        outer = LOCAL.recorder
+        if outer is not None and outer.keeps:
+            recorder = outer
+        else:
+            recorder = Recorder()
+            recorder.check = None if outer is None else outer.check
+        self._recorder = recorder
         recorder.close_loose()
-        self._token: Token = RECORDER.set(recorder)
-        recorder.readers += 1
+        recorder.begin()
         self._inside: list[Any] = recorder.top if recorder.open is None else recorder.open.inside
         self._since = len(self._inside), len(recorder.steps)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        RECORDER.reset(self._token)
+        self._recorder.end()  # type: ignore[union-attr]
         self.update()
-        self._recorder.readers -= 1  # type: ignore[union-attr]
         self._recorder = None
 
     def update(self) -> None:

@@ -4,16 +4,16 @@ A rule is handed `Seen` tracers for arrays, so that what its operators compute i
 as a rule works on arrays alike, an operation computes a tangent if an object that is one flows into it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core import PLAIN, TRACERS, Primitive, Trace, Tracer, dtype_of, namespace_of, shape_of, traced
+from ..core import LOCAL, PLAIN, TRACERS, Primitive, Trace, Tracer, dtype_of, namespace_of, shape_of, traced
 from ..forward import Dual
 from .notes import Note, Place
 
-__all__ = ["Frame", "Seeing", "Seen"]
+__all__ = ["Frame", "Seen", "Unseen", "plain", "seen"]
 
 
 @traced
@@ -21,6 +21,7 @@ class Seen(Tracer):
     """A plain array inside a rule."""
 
     __slots__ = ("primal", "shape", "dtype")
+    in_rule = True  # errors leave it to the operation whose rule it is to speak
 
     def __init__(self, trace: Trace, primal: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._trace, self.primal, self.shape, self.dtype = trace, primal, shape, dtype
@@ -33,20 +34,23 @@ class Seen(Tracer):
 class Seeing(Trace):
     """The trace of what is seen; the oldest of all, so that every transformation comes first."""
 
-    __slots__ = ("run",)
+    __slots__ = ()
 
-    def __init__(self, run: Callable) -> None:
-        self.id, self.alive, self.label, self.run = 0, True, "recording", run
+    def __init__(self) -> None:
+        self.id, self.alive, self.label = 0, True, "recording"
 
     def process(self, prim: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        plain, simple = [], True
+        plain, simple, recorder = [], True, LOCAL.recorder
         for a in args:
             if type(a) is Seen:
                 a = a.primal
             if type(a) not in PLAIN:
                 simple = False
             plain.append(a)
-        out = self.run(prim, prim.numpy, plain, params) if simple else prim(*plain, **params)
+        if simple and recorder is not None:
+            out = recorder.run(prim, prim.numpy, plain, params)
+        else:
+            out = prim(*plain, **params)
         return tuple([self.see(y) for y in out]) if prim.multiple else self.see(out)
 
     def see(self, x: Any) -> Any:
@@ -58,6 +62,34 @@ class Seeing(Trace):
             return x
         dtype = dtype_of(x)
         return Seen(self, x, shape_of(x), dtype) if dtype.kind in "fc" else x
+
+
+SEEING = Seeing()
+
+
+def seen(values: Sequence[Any]) -> list[Any]:
+    """`values` with arrays as tracers: what operators do with them is dispatched, and noted."""
+    return list(map(SEEING.see, values))
+
+
+def plain(values: Sequence[Any]) -> list[Any]:
+    """`values` with the arrays again."""
+    return [x.primal if type(x) is Seen else x for x in values]
+
+
+class Unseen:
+    """Stands for the arithmetic of plain arrays in somebody's own rule: of unknown cost."""
+
+    multiple, flops = False, None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def bytes(self, *args: Any) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 class Frame:

@@ -45,7 +45,7 @@ def show_rule(of: Any) -> "Page":
         return _primitive_page(of)
     if isinstance(of, Function):
         return _custom_page(of)
-    if isinstance(of, np.ufunc) or getattr(of, "__module__", "").partition(".")[0] == "numpy":
+    if isinstance(of, np.ufunc) or str(getattr(of, "__module__", "")).partition(".")[0] == "numpy":
         return show_rule(of.__name__)
     if isfunction(of):
         made_of = _reached(of)

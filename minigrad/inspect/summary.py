@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import RECORDER, aval_str, nbytes_of, size_of
+from ..core import aval_str, nbytes_of, recorded_by, size_of
 from ..linear import bytes_str, linearize
 from ..tree import Tree, keeping_buffers, tree_leaves
 from .recorder import Recorder
@@ -53,15 +53,11 @@ def summary(model: Any, x: Any, train: bool = False) -> "Summary":
             "or use minigrad.explain(f, x), which takes any function"
         )
     recorder = Recorder()
-    token = RECORDER.set(recorder)
-    try:
-        with keeping_buffers(model), Recording() as t:
-            y, J = linearize(lambda m: m(x, train), model)
-            returns = {path: list(calls) for path, calls in recorder.returns.items()}
-            J(model)  # along any direction: what it costs is the same
-            J.T(y)
-    finally:
-        RECORDER.reset(token)
+    with recorded_by(recorder), keeping_buffers(model), Recording() as t:
+        y, J = linearize(lambda m: m(x, train), model)
+        returns = {path: list(calls) for path, calls in recorder.returns.items()}
+        J(model)  # along any direction: what it costs is the same
+        J.T(y)
     return _added_up(model, x, t, returns)
 
 

@@ -4,6 +4,7 @@ Costs are what the primitives' formulas give; expressions and lines are looked u
 """
 
 import linecache
+from collections.abc import Callable
 from functools import cache
 from types import CodeType
 from typing import Any
@@ -61,7 +62,7 @@ class Writer:
         prim, of = note.prim, note.of
         args, outs = [_aval(a) for a in note.args], [_aval(a) for a in note.outs]
         shapes = [getattr(a, "shape", ()) for a in outs]
-        flops = None if prim.flops is None else prim.flops(args, shapes, note.params)
+        flops = _cost(prim.flops, args, shapes, note.params)
         home = note if of is None else of
         return Op(
             self.ops[note],
@@ -70,8 +71,8 @@ class Writer:
             [self.value(a, source) for a, source in zip(args, note.sources, strict=True)],
             [_value_str(a) for a in outs],
             _params_str(note.params),
-            None if flops is None else int(flops),
-            int(prim.bytes(args, outs, note.params)),
+            flops,
+            _cost(prim.bytes, args, outs, note.params),
             note.start - self.start,
             note.end - note.start,
             (note.layer or home.layer).path if note.layer or home.layer else "",  # type: ignore[union-attr]
@@ -119,6 +120,15 @@ class Writer:
         return line, expression
 
 
+def _cost(formula: Callable | None, args: list[Any], outs: list[Any], params: dict[str, Any]) -> int | None:
+    """What a formula gives; None, unknown, where there is none or it fails: no program shall fail here."""
+    try:
+        cost = None if formula is None else formula(args, outs, params)
+        return None if cost is None else int(cost)
+    except Exception:
+        return None
+
+
 def _aval(a: Any) -> Any:
     return Aval(*a) if type(a) is tuple else a
 
@@ -147,5 +157,5 @@ def _look_up(code: CodeType, instruction: int) -> tuple[str, str, str]:
         parts = [each.encode() for each in lines]  # columns count bytes
         parts[-1] = parts[-1][:end]
         parts[0] = parts[0][start:]
-        expression = " ".join(part.decode().strip() for part in parts)
+        expression = " ".join(part.decode(errors="replace").strip() for part in parts)
     return f"{name}:{first}", text, expression
