@@ -122,9 +122,7 @@ class Recorder:
             outs = out if prim.multiple else (out,)
             note.outs = [form_of(y) for y in outs]
             for k, y in enumerate(outs):
-                if shape_of(y) or isinstance(
-                    y, (float, np.floating)
-                ):  # of others there may be one object only
+                if not isinstance(y, (bool, np.bool_)):  # of which there are two objects in all
                     known[id(y)] = reference(y), note, "op", k
         else:
             outs = (out,)
