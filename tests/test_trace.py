@@ -524,6 +524,9 @@ def test_numbers_keep_their_types_and_norms_do_not_overflow():
         with mg.trace() as t:
             mg.linearize(identity, np.ones(4, dtype))[1](np.full(4, value, dtype))
         assert t[1].seeds[0].norm == pytest.approx(2 * value, rel=1e-3)
+    with mg.trace() as t, np.errstate(all="raise"):
+        mg.linearize(identity, np.ones(2))[1](np.array([1e200, 1e-320]))
+    assert t[1].seeds[0].norm == 1e200
 
 
 def test_a_jacobian_is_a_primal_pass_and_one_that_sweeps():

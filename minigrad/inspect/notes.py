@@ -110,10 +110,11 @@ def norm_of(x: Any) -> float | None:
     if not shape_of(x) or not math.prod(shape_of(x)):
         return abs(complex(x)) if not shape_of(x) else 0.0
     xp = namespace_of(x)
-    largest = float(xp.max(xp.abs(x)))  # by which it is divided, so that no square overflows
-    if not (0 < largest < math.inf):
-        return largest
-    return largest * math.sqrt(float(xp.sum(xp.abs(x / largest) ** 2, dtype=xp.float64)))
+    with np.errstate(all="ignore"):
+        largest = float(xp.max(xp.abs(x)))  # by which it is divided, so that no square overflows
+        if not (0 < largest < math.inf):
+            return largest
+        return largest * math.sqrt(float(xp.sum(xp.abs(x / largest) ** 2, dtype=xp.float64)))
 
 
 def layer_paths(layer: Any, path: str) -> dict[int, str]:
