@@ -220,10 +220,11 @@ class LinearMap:
             prim: Any = node.prim
             args, linear = node.args, node.linear
             if recorder is not None:
-                back = recorder.transposed(prim, ct, args, node.params, linear)
-                for i, ct in zip(linear, back, strict=True):
-                    if ct is not None:
-                        _accumulate(env, fresh, args[i], ct)
+                for i, each in zip(
+                    linear, recorder.transposed(prim, ct, args, node.params, linear), strict=True
+                ):
+                    if each is not None:
+                        _accumulate(env, fresh, args[i], each)
             elif prim.transposes and len(linear) == 1:
                 _accumulate(env, fresh, args[linear[0]], prim.transposes[linear[0]](ct, *args, **node.params))
             else:

@@ -81,8 +81,12 @@ class LinearVar(Tracer):
     def times(self, d: Any) -> Any:
         """`multiply(self, d)`, recorded at once where nothing has to be dispatched, broadcast or promoted."""
         trace, shape, dtype = self._trace, self.shape, self.dtype
-        if type(d) is np.ndarray or type(d) in TRACERS and 0 < d._trace.id < trace.id:
+        if type(d) is np.ndarray:
             simple = d.dtype is dtype and d.shape == shape
+        elif type(d) in TRACERS:
+            if not d._trace.id:  # an array that somebody looks at
+                return self.times(d.primal)
+            simple = d._trace.id < trace.id and d.dtype is dtype and d.shape == shape
         else:
             simple = type(d) is float
         if simple and trace.alive:

@@ -35,7 +35,7 @@ from .notes import (
     place_of,
     reference,
 )
-from .seeing import Frame, Seen, Unseen, plain, seen
+from .seeing import SEEING, Frame, Seen, Unseen, plain, seen
 from .writing import Writer
 
 __all__ = ["Recorder"]
@@ -210,16 +210,14 @@ class Recorder:
         self, prim: Primitive, ct: Any, args: Sequence[Any], params: dict, linear: Sequence[int]
     ) -> list[Any]:
         """`prim.transpose(ct, args, params, linear)`, with an eye on arithmetic in it."""
-        own, transpose = prim.name in OWN, prim.transpose
+        own = prim.name in OWN
+        given = ct if not own else tuple(seen(ct)) if prim.multiple else SEEING.see(ct)
         if prim.transposes and len(linear) == 1:
-
-            def transpose(ct: Any, args: Sequence[Any], params: dict, linear: Sequence[int]) -> list[Any]:
-                return [prim.transposes[linear[0]](ct, *args, **params)]  # type: ignore[misc]
-
+            back = [prim.transposes[linear[0]](given, *args, **params)]  # type: ignore[misc]
+        else:
+            back = prim.transpose(given, args, params, linear)  # type: ignore[misc]
         if own:
-            cts = tuple(seen(ct)) if prim.multiple else seen([ct])[0]
-            return plain(transpose(cts, args, params, linear))  # type: ignore[misc]
-        back = transpose(ct, args, params, linear)  # type: ignore[misc]
+            return plain(back)
         if not prim.name.startswith("checkpoint"):  # whose function runs again, and is seen
             self.unseen(f"transpose of {params.get('of', prim)}", ct if prim.multiple else [ct], back)
         return back

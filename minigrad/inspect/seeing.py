@@ -13,7 +13,7 @@ from ..core import LOCAL, PLAIN, TRACERS, Primitive, Trace, Tracer, dtype_of, na
 from ..forward import Dual
 from .notes import Note, Place
 
-__all__ = ["Frame", "Seen", "Unseen", "plain", "seen"]
+__all__ = ["SEEING", "Frame", "Seen", "Unseen", "plain", "seen"]
 
 
 @traced
