@@ -8,7 +8,7 @@ frames of the stack, once something has failed. A layer is known by its class's 
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -159,24 +159,34 @@ def _layers(frames: Sequence[FrameType]) -> str:
         layer = frame.f_locals.get("self") if frame.f_code.co_name == "__call__" else None
         if layer is last or not hasattr(type(layer), "__minigrad_layer__"):
             continue
-        step = child_path(last, layer) if last is not None else "model"
+        step = layer_paths(last, "").get(id(layer)) if last is not None else "model"
         path, last = (path + step if step is not None else f"{path} > {type(layer).__name__}"), layer
     return f"{path}: {type(last).__name__}" if last is not None else ""
 
 
-def child_path(x: Any, target: Any) -> str | None:
-    """How `target` is reached from `x`, as Python would write it after its name."""
-    if x is target:
-        return ""
-    if isinstance(x, dict):
-        steps = [(f"[{k!r}]", v) for k, v in x.items()]
-    elif isinstance(x, (list, tuple)):
-        steps = [(f"[{i}]", v) for i, v in enumerate(x)]
-    elif hasattr(type(x), "__minigrad_layer__"):
-        steps = [(f".{k}", v) for k, v in vars(x).items()]
-    else:
-        return None
-    return next((step + rest for step, v in steps if (rest := child_path(v, target)) is not None), None)
+def layer_paths(layer: Any, path: str) -> dict[int, str]:
+    """The paths of a layer and of all layers in it, by id."""
+    found: dict[int, str] = {}
+    stack = [(layer, path)]
+    seen: set[int] = set()
+    while stack:
+        x, path = stack.pop()
+        steps: Iterable[tuple[str, Any]]
+        if isinstance(x, dict):
+            steps = ((f"[{k!r}]", v) for k, v in x.items() if _opens(v))
+        elif isinstance(x, (list, tuple)):
+            steps = ((f"[{i}]", v) for i, v in enumerate(x) if _opens(v))
+        else:
+            found.setdefault(id(x), path)
+            steps = ((f".{k}", v) for k, v in vars(x).items() if _opens(v))
+        if id(x) not in seen:
+            seen.add(id(x))
+            stack += [(v, path + step) for step, v in reversed(list(steps)) if id(v) not in found]
+    return found
+
+
+def _opens(x: Any) -> bool:
+    return isinstance(x, (dict, list, tuple)) or hasattr(type(x), "__minigrad_layer__")
 
 
 def _line(frames: Iterator[tuple[FrameType, int]] | Sequence[tuple[FrameType, int]]) -> str | None:

@@ -698,3 +698,16 @@ def test_a_failure_leaves_no_references_behind():
 def test_arrays_of_two_libraries_are_named_with_the_operation(other_library):
     text = message(mg.MixedBackendError, lambda: mg.multiply(np.ones(3), other_library))
     says(text, "multiply of float64[3] and float64[3]: numpy and foreign arrays meet", f"(at {line(-1)})")
+
+
+def test_an_error_in_a_model_that_holds_much_else_and_itself_names_the_layer():
+    class Words(nn.Module):
+        def __init__(self):
+            self.words, self.me = ["w"] * 100_000, self
+            self.inner = {"last": nn.Linear(3, 2, rng=0)}
+
+        def forward(self, x, train):
+            return self.inner["last"](x)
+
+    with pytest.raises(ValueError, match=r"in layer model\.inner\['last'\]: Linear"):
+        Words()(np.ones((2, 4), np.float32))

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
@@ -24,7 +24,6 @@ __all__ = [
     "Place",
     "Source",
     "form_of",
-    "layer_paths",
     "norm_of",
     "place_of",
     "reference",
@@ -115,31 +114,6 @@ def norm_of(x: Any) -> float | None:
         if not (0 < largest < math.inf):
             return largest
         return largest * math.sqrt(float(xp.sum(xp.abs(x / largest) ** 2, dtype=xp.float64)))
-
-
-def layer_paths(layer: Any, path: str) -> dict[int, str]:
-    """The paths of a layer and of all layers in it, by id."""
-    found: dict[int, str] = {}
-    stack = [(layer, path)]
-    seen: set[int] = set()
-    while stack:
-        x, path = stack.pop()
-        steps: Iterable[tuple[str, Any]]
-        if isinstance(x, dict):
-            steps = ((f"[{k!r}]", v) for k, v in x.items() if _opens(v))
-        elif isinstance(x, (list, tuple)):
-            steps = ((f"[{i}]", v) for i, v in enumerate(x) if _opens(v))
-        else:
-            found.setdefault(id(x), path)
-            steps = ((f".{k}", v) for k, v in vars(x).items() if _opens(v))
-        if id(x) not in seen:
-            seen.add(id(x))
-            stack += [(v, path + step) for step, v in reversed(list(steps)) if id(v) not in found]
-    return found
-
-
-def _opens(x: Any) -> bool:
-    return isinstance(x, (dict, list, tuple)) or hasattr(type(x), "__minigrad_layer__")
 
 
 _ENGINE: dict[CodeType, bool] = {}

@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from ..batch import Batched
 from ..core import LOCAL, OWN, TRACERS, Primitive, nbytes_of, shape_of
+from ..errors import layer_paths
 from ..linear import arrays_among, base_of
 from ..record import LinearVar
 from ..tree import tree_leaves
@@ -30,7 +31,6 @@ from .notes import (
     Place,
     Source,
     form_of,
-    layer_paths,
     norm_of,
     place_of,
     reference,
