@@ -320,7 +320,9 @@ class LinearMap:
         names: list[str] = []
         fresh = True
         for i, node in enumerate(self.nodes):
-            rule = next((n.rule for n in self.nodes[i:] if n.rule is not None), None)
+            # What a rule recorded on its way has no name: that of its result, which comes next.
+            rest = itertools.islice(self.nodes, i, None) if fresh else ()
+            rule = next((n.rule for n in rest if n.rule is not None), None)
             names.append(rule.name if fresh and rule is not None else "")
             fresh = node.rule is not None
         return names

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.core import LOCAL, Primitive
-from minigrad.inspect.recorder import Recorder
 from minigrad.rules import defjvp
 from minigrad.testing import cases, directions, seeds
 
@@ -90,7 +89,7 @@ def test_a_recorded_step_is_the_same_step_to_the_last_bit(name):
 
 def test_nothing_is_recorded_after_the_end_even_of_an_error():
     with pytest.raises(ZeroDivisionError), mg.trace() as t:
-        mg.jvp(lambda x: mg.sin(x) / 0 if x is None else [][0] if False else 1 / 0, (1.0,), (1.0,))
+        mg.jvp(lambda x: mg.sin(x) * (1 / 0), (1.0,), (1.0,))
     assert LOCAL.recorder is None and [p.kind for p in t] == ["jvp"]
     with mg.trace() as t:
         with pytest.raises(ValueError, match="broadcast"):
@@ -478,7 +477,7 @@ def test_looking_at_a_model_that_holds_much_else_is_quick():
     class Words(nn.Module):
         def __init__(self):
             self.words, self.me = ["w"] * 100_000, self
-            self.inner = [nn.Tanh() for _ in range(5)]
+            self.inner = [nn.Tanh() for _ in range(30)]
 
         def forward(self, x, train):
             for layer in self.inner:
@@ -489,8 +488,8 @@ def test_looking_at_a_model_that_holds_much_else_is_quick():
     start = time.perf_counter()
     with mg.trace() as t:
         model(X)
-    assert time.perf_counter() - start < 0.2
-    assert [op.layer for op in t.ops] == [f"model.inner[{i}]" for i in range(5)]
+    assert time.perf_counter() - start < 1  # a walk for each call took more than three seconds
+    assert [op.layer for op in t.ops] == [f"model.inner[{i}]" for i in range(30)]
 
 
 def test_the_end_of_a_recording_takes_no_error_s_place():
@@ -932,7 +931,7 @@ def test_looking_for_nans_inside_a_recording_and_a_recording_inside():
     with mg.trace() as t:
         mg.sin(X)
         assert "log" in message_of(lambda: mg.log(X - X))
-        mg.log(np.zeros(1)) if False else mg.cos(X)
+        mg.cos(X)
     assert [op.primitive for op in t.ops] == ["sin", "log", "cos"]
     with mg.debug_nans(), mg.trace() as t:
         mg.sin(X)
@@ -951,4 +950,3 @@ def test_looking_for_nans_takes_no_memory_however_long():
         now = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
     assert now < 60_000
-    assert isinstance(Recorder().check, type(None))

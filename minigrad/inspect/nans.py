@@ -50,7 +50,6 @@ class _Forgetful(Recorder):
         self.steps.clear()
         self.sources.clear()
         self.returns.clear()
-        self.loose = None
 
 
 def _check(recorder: Recorder, note: Note | str, args: Sequence[Any], outs: Sequence[Any]) -> None:

@@ -226,14 +226,14 @@ class Recorder:
         """Notes that plain arrays were worked on in a rule of somebody's own, nobody knows how much."""
         note, frame = Note(), self.frame
         note.prim, note.params, note.layer = Unseen(name), {}, self.layer  # type: ignore[assignment]
-        note.args, note.sources = [form_of(a) for a in args if type(a) not in TRACERS], []
-        note.sources = [self._source(a) for a in args if type(a) not in TRACERS]
+        args = [a for a in args if type(a) not in TRACERS]
         outs = [y for y in outs if y is not None and type(y) not in TRACERS]
+        note.args, note.sources = [form_of(a) for a in args], [self._source(a) for a in args]
         note.outs = [form_of(y) for y in outs]
         note.start = note.end = perf_counter()
-        note.of = (
-            self.of if self.of is not None else frame.owner if frame is not None and not frame.many else None
-        )
+        note.of = self.of
+        if note.of is None and frame is not None and not frame.many:
+            note.of = frame.owner
         dual = frame is not None and any(type(t) not in TRACERS for t in frame.tangents.values())
         note.part = "tangent" if dual else self.part
         note.place = frame.place if frame is not None and note.of is None else None
@@ -348,10 +348,7 @@ class Recorder:
         (written,) = Writer(note.start).write([note])
         return lines(columns(written, None)[1])
 
-    @staticmethod
-    def plain(values: Sequence[Any]) -> list[Any]:
-        """`values` without the tracers that rules get for arrays."""
-        return plain(values)
+    plain = staticmethod(plain)  # for what records constants: `record.py`
 
     def quadratic(self, f: Callable, loss: Callable, y: Any) -> tuple[Any, Any, Callable]:
         """`f(loss, y)`, value, gradient and Hessian map of a loss, which are no passes over the network."""
