@@ -1,13 +1,15 @@
-"""The array kernels: generic against plain loops, cpu against generic, transposes against the adjoint
+"""The array kernels: generic against plain loops, cpu and c against generic, transposes against the adjoint
 identity <f(x), y> = <x, f'(y)>.
 """
+
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import cpu, generic
+from minigrad.backend import c, cpu, generic
 
 TOLERANCE = {np.dtype("f2"): 2e-2, np.dtype("f4"): 2e-5, np.dtype("f8"): 1e-12}
 fast = settings(max_examples=60, deadline=None)
@@ -17,7 +19,19 @@ def oracle(name):
     return lambda *args: getattr(generic, name)(np, *args)
 
 
+NEEDS_CC = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+FAST = {"cpu": cpu, "c": pytest.param(c, marks=NEEDS_CC)}
 BACKENDS = pytest.mark.parametrize("get", [oracle, lambda name: getattr(cpu, name)], ids=["generic", "cpu"])
+CONVOLVERS = pytest.mark.parametrize(
+    "get",
+    [
+        oracle,
+        lambda name: getattr(cpu, name),
+        pytest.param(lambda name: getattr(c, name), marks=NEEDS_CC),
+    ],
+    ids=["generic", "cpu", "c"],
+)
+FAST_CONVOLVERS = pytest.mark.parametrize("kernels", FAST.values(), ids=FAST)
 
 
 def assert_like(actual, expected, dtype):
@@ -52,8 +66,8 @@ def convolutions(draw):
         draw(st.integers(max(1, d * (k - 1) + 1 - sum(p)), 11))
         for k, d, p in zip(kernel, dilation, padding, strict=True)
     )
-    groups = draw(st.integers(1, 3))
-    n, c, o = draw(st.integers(0, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    groups, channels = draw(st.integers(1, 3)), st.one_of(st.integers(1, 4), st.integers(1, 70))
+    n, c, o = draw(st.integers(0, 4)), draw(channels), draw(channels)
     seed, dense = draw(st.integers(0, 99)), draw(st.booleans())
     return (
         (n, *hw, c * groups),
@@ -90,7 +104,7 @@ def conv_by_loops(x, w, stride, padding, dilation, groups):
     return y
 
 
-@BACKENDS
+@CONVOLVERS
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "groups"),
     [
@@ -105,7 +119,7 @@ def test_conv2d_by_loops(get, stride, padding, dilation, groups):
     assert_like(get("conv2d")(x, w, stride, padding, dilation, groups), expected, "f8")
 
 
-@BACKENDS
+@CONVOLVERS
 def test_conv2d_plain_numbers(get):
     x = np.arange(9.0).reshape(1, 3, 3, 1)
     w = np.array([1.0, 10.0, 100.0, 1000.0]).reshape(1, 2, 2, 1)
@@ -119,22 +133,24 @@ def test_conv2d_plain_numbers(get):
     assert dw[0, :, :, 0].tolist() == [[8, 11], [17, 20]]
 
 
+@FAST_CONVOLVERS
 @fast
-@given(convolutions(), st.sampled_from(["f4", "f8"]))
-def test_cpu_conv_equals_generic(case, dtype):
+@given(case=convolutions(), dtype=st.sampled_from(["f4", "f8"]))
+def test_fast_conv_equals_generic(kernels, case, dtype):
     x_shape, w_shape, how, seed, dense = case
     x, w = normal(seed, x_shape, dtype, dense), normal(seed + 1, w_shape, dtype, dense)
     before = x.copy(), w.copy()
     y = generic.conv2d(np, x, w, *how)
     ct = normal(seed + 2, y.shape, dtype, dense)
     hw, kernel = x_shape[1:3], w_shape[1:3]
-    assert_like(cpu.conv2d(x, w, *how), y, dtype)
-    assert_like(cpu.conv2d_input(ct, w, hw, *how), generic.conv2d_input(np, ct, w, hw, *how), dtype)
-    assert_like(cpu.conv2d_filter(x, ct, kernel, *how), generic.conv2d_filter(np, x, ct, kernel, *how), dtype)
+    assert_like(kernels.conv2d(x, w, *how), y, dtype)
+    assert_like(kernels.conv2d_input(ct, w, hw, *how), generic.conv2d_input(np, ct, w, hw, *how), dtype)
+    dw = generic.conv2d_filter(np, x, ct, kernel, *how)
+    assert_like(kernels.conv2d_filter(x, ct, kernel, *how), dw, dtype)
     assert np.array_equal(x, before[0]) and np.array_equal(w, before[1])
 
 
-@BACKENDS
+@CONVOLVERS
 @fast
 @given(case=convolutions())
 def test_conv_adjoints(get, case):
@@ -147,22 +163,22 @@ def test_conv_adjoints(get, case):
     assert inner(y, ct) == pytest.approx(inner(w, dw), rel=1e-9, abs=1e-9)
 
 
+@FAST_CONVOLVERS
 @pytest.mark.parametrize("budget", [64, 2000, 1 << 18])
-def test_conv_in_tiles_of_any_size(monkeypatch, budget):
+def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
     """Part of an image at a time, a few images and a remainder, all at once; stacked products likewise."""
-    monkeypatch.setattr(cpu, "_TILE", budget)
+    monkeypatch.setattr(kernels, "_TILE", budget)
     monkeypatch.setattr(cpu, "_GEMM", 100 * budget)
+    monkeypatch.setattr(c, "_SUMS", budget)
     x, w = normal(0, (5, 13, 11, 4), "f8"), normal(1, (3, 3, 3, 4), "f8")
     for stride in ((1, 1), (2, 2)):
         how = (stride, ((1, 1), (1, 0)), (1, 1), 1)
         y = generic.conv2d(np, x, w, *how)
-        assert_like(cpu.conv2d(x, w, *how), y, "f8")
-        assert_like(
-            cpu.conv2d_input(y, w, (13, 11), *how), generic.conv2d_input(np, y, w, (13, 11), *how), "f8"
-        )
-        assert_like(
-            cpu.conv2d_filter(x, y, (3, 3), *how), generic.conv2d_filter(np, x, y, (3, 3), *how), "f8"
-        )
+        assert_like(kernels.conv2d(x, w, *how), y, "f8")
+        dx = generic.conv2d_input(np, y, w, (13, 11), *how)
+        assert_like(kernels.conv2d_input(y, w, (13, 11), *how), dx, "f8")
+        dw = generic.conv2d_filter(np, x, y, (3, 3), *how)
+        assert_like(kernels.conv2d_filter(x, y, (3, 3), *how), dw, "f8")
 
 
 def test_cpu_is_deterministic():
@@ -191,6 +207,25 @@ def test_thread_count_is_honoured_and_changes_nothing_but_rounding(monkeypatch):
     cpu.workers.cache_clear()
     for a, b in zip(*results, strict=True):
         assert_like(a, b, "f4")
+
+
+@NEEDS_CC
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_thread_count_changes_no_bit_of_the_convolutions_in_c(monkeypatch, stride):
+    x, w = normal(0, (16, 16, 16, 16), "f4"), normal(1, (24, 3, 3, 16), "f4")
+    how = (stride, ((1, 1), (1, 1)), (1, 1), 1)
+    results = []
+    for count in ("1", "2", "3"):
+        monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
+        cpu.workers.cache_clear()
+        cpu._pool.cache_clear()
+        y = c.conv2d(x, w, *how)
+        dx, dw = c.conv2d_input(y, w, (16, 16), *how), c.conv2d_filter(x, y, (3, 3), *how)
+        results.append((y, dx, dw))
+    cpu.workers.cache_clear()
+    cpu._pool.cache_clear()
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
 # ---- pooling

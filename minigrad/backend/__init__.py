@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from ..errors import MixedBackendError
-from . import cpu
+from . import choice
 
 __all__ = ["Backend", "asnumpy", "backend_of", "to_device"]
 
@@ -66,7 +66,7 @@ def to_device(x: Any, device: str) -> Any:
 
 
 def kernels_of(xp: Any) -> Any:
-    """The kernels behind a namespace: what `backend/cpu.py` is to NumPy."""
+    """The kernels behind a namespace: functions by the names of `generic`."""
     return KERNELS[xp]
 
 
@@ -77,8 +77,8 @@ def mixed_backends(one: Backend, other: Backend) -> MixedBackendError:
     )
 
 
-NUMPY = Backend("numpy", numpy, cpu)
-KERNELS: dict[Any, Any] = {numpy: cpu}
+NUMPY = Backend("numpy", numpy, choice.KERNELS)
+KERNELS: dict[Any, Any] = {numpy: choice.KERNELS}
 
 # For arrays of a type that has dtypes of its own kind: NumPy's for each of them.
 DTYPES: dict[type, dict[Any, numpy.dtype]] = {}

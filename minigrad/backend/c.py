@@ -1,0 +1,172 @@
+"""Convolution in C: the functions and layouts of `generic` without its `xp`, in single and double precision.
+
+The loops are in kernels.c. Here the filters are brought into the order it reads, the transpose in the images
+becomes convolutions, and rows of images are shared out to threads: ctypes lets go of Python's lock.
+"""
+
+import ctypes
+import functools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from . import compiler, cpu, generic
+from .generic import Array, Padding, Pair, out_hw
+
+NAMES = ("conv2d", "conv2d_input", "conv2d_filter")
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+_TILE = 1 << 15  # elements of a scratch buffer: part of one core's L2 cache
+_SUMS = 1 << 24  # elements of all partial sums of a derivative in the filters
+
+
+def conv2d(
+    x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
+) -> Array:
+    """Cross-correlation: x (N,H,W,C), w (O,kh,kw,C/groups) -> (N,OH,OW,O)."""
+    if groups > 1:
+        pairs = zip(np.split(x, groups, -1), np.split(w, groups), strict=True)
+        return np.concatenate([conv2d(a, b, stride, padding, dilation) for a, b in pairs], -1)
+    hw = out_hw(x.shape[1:3], w.shape[1:3], stride, padding, dilation)
+    y = np.empty((x.shape[0], *hw, w.shape[0]), x.dtype)
+    _convolve(np.ascontiguousarray(x), w, y, stride, dilation, (padding[0][0], padding[1][0]))
+    return y
+
+
+def conv2d_input(
+    ct: Array, w: Array, hw: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
+) -> Array:
+    """Transpose of conv2d in x: ct (N,OH,OW,O) -> (N,H,W,C)."""
+    if groups > 1:
+        pairs = zip(np.split(ct, groups, -1), np.split(w, groups), strict=True)
+        return np.concatenate([conv2d_input(a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
+    ct, dx = np.ascontiguousarray(ct), np.empty((ct.shape[0], *hw, w.shape[3]), ct.dtype)
+    for rows, row_taps, dh, top in _phases(hw[0], w.shape[1], stride[0], dilation[0], padding[0][0]):
+        for cols, col_taps, dw, left in _phases(hw[1], w.shape[2], stride[1], dilation[1], padding[1][0]):
+            taps = w[:, row_taps, col_taps][:, ::-1, ::-1].transpose(3, 1, 2, 0)
+            _convolve(ct, taps, dx[:, rows, cols], (1, 1), (dh, dw), (top, left))
+    return dx
+
+
+def conv2d_filter(
+    x: Array,
+    ct: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Transpose of conv2d in w: x (N,H,W,C), ct (N,OH,OW,O) -> (O,kh,kw,C/groups)."""
+    if groups > 1:
+        pairs = zip(np.split(x, groups, -1), np.split(ct, groups, -1), strict=True)
+        return np.concatenate([conv2d_filter(a, b, kernel, stride, padding, dilation) for a, b in pairs])
+    x, o, size = np.ascontiguousarray(x), ct.shape[3], kernel[0] * kernel[1] * x.shape[3]
+    ct = np.ascontiguousarray(_whole_vectors(ct, -1))
+    # How the sum is parted depends on the shapes alone, so its bits do not depend on the number of threads.
+    rows, most = ct.shape[0] * ct.shape[1], _SUMS // max(size * ct.shape[3], 1)
+    count = min(rows, 16 if most >= 16 else max(most, 1))
+    parts = np.zeros((count, size, ct.shape[3]), x.dtype)
+    run = _loops("conv2d_filter", x, ct, kernel, stride, dilation, (padding[0][0], padding[1][0]))
+
+    def work(some: slice) -> None:
+        for k in range(some.start, some.stop):
+            run(x, ct, parts[k], rows * k // count, rows * (k + 1) // count)
+
+    cpu._share(work, count, ct.size * size)
+    return np.ascontiguousarray(parts.sum(0)[:, :o].T).reshape(o, *kernel, x.shape[3])
+
+
+def _convolve(x: Array, w: Array, y: Array, stride: Pair, dilation: Pair, offset: Pair) -> None:
+    """y[n, r, q] = the sum of w[:, i, j] x[n, r sh + i dh - top, q sw + j dw - left]."""
+    if not w.size:  # no channels, or a phase that no tap meets
+        y[...] = 0
+        return
+    taps = _in_blocks(w)
+    run = _loops("conv2d", x, y, w.shape[1:3], stride, dilation, offset)
+    rows = y.shape[0] * y.shape[1]
+    cpu._share(lambda part: run(x, taps, y, part.start, part.stop), rows, y.size * w[:1].size)
+
+
+def _loops(
+    name: str, x: Array, y: Array, kernel: Pair, stride: Pair, dilation: Pair, offset: Pair
+) -> Callable[..., None]:
+    """The C function `name` for images and results shaped like x and y: run(left, right, sums, from, to)."""
+    (_, h, w, c), (_, oh, ow, o) = x.shape, y.shape
+    reach = (kernel[0] - 1) * dilation[0] + 1
+    line = ((ow - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1) * c
+    deep = min(oh, max(1, (_TILE // max(line, 1) - reach) // stride[0] + 1))
+    strides = (s // y.itemsize for s in y.strides[:3])
+    numbers = (h, w, c, oh, ow, o, *kernel, *stride, *dilation, *offset, *strides, deep)
+    geometry = (ctypes.c_int64 * len(numbers))(*numbers)
+    function = library()[f"{name}_{x.dtype}"]
+
+    def run(left: Array, right: Array, sums: Array, start: int, stop: int) -> None:
+        runs = np.empty(max(deep, kernel[0] * kernel[1]), np.int64)
+        scratch = np.empty(((deep - 1) * stride[0] + reach) * line, x.dtype)
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (left, right, sums, runs, scratch)]
+        share = ctypes.c_int64(start), ctypes.c_int64(stop)
+        function(geometry, *pointers[:3], *share, *pointers[3:])
+
+    return run
+
+
+def _phases(
+    size: int, kernel: int, stride: int, dilation: int, pad: int
+) -> Iterator[tuple[slice, slice, int, int]]:
+    """The transpose of a strided convolution along one axis, as convolutions with stride 1.
+
+    Input u meets tap i and output p where p stride + i dilation = u + pad, so every stride-th input meets the
+    same taps. For each such phase: its inputs, its taps, and the dilation and the offset with which the taps,
+    flipped, run over the outputs.
+    """
+    common = math.gcd(stride, dilation)
+    for u in range(min(stride, size)):
+        meets = (i for i in range(kernel) if (u + pad - i * dilation) % stride == 0)
+        first = next(meets, kernel)
+        taps = slice(first, kernel, stride // common)
+        last = range(first, kernel, stride // common)[-1] if first < kernel else 0
+        yield slice(u, size, stride), taps, dilation // common, (last * dilation - u - pad) // stride
+
+
+def _in_blocks(w: Array) -> Array:
+    """Filters as kernels.c reads them: blocks of 2 vectors of output channels, the last perhaps of 1."""
+    w = _whole_vectors(w.reshape(len(w), -1), 0)
+    both = 2 * _lanes(w.dtype)
+    count, taps = len(w) // both, w.shape[1]
+    pairs = w[: count * both].reshape(count, both, taps)
+    return np.concatenate([pairs.swapaxes(1, 2).ravel(), w[count * both :].T.ravel()])
+
+
+def _whole_vectors(x: Array, axis: int) -> Array:
+    """x with zeros after the end of an axis, up to a whole number of vectors."""
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, -x.shape[axis] % _lanes(x.dtype))
+    return np.pad(x, widths) if any(widths[axis]) else x
+
+
+def _lanes(dtype: np.dtype) -> int:
+    """How many numbers a vector holds."""
+    return ctypes.c_int64.in_dll(library(), f"lanes_{dtype}").value
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """kernels.c, compiled for this machine; raises an error where that does not work."""
+    return compiler.library(Path(__file__).with_name("kernels.c"))
+
+
+def check() -> None:
+    """Raises RuntimeError unless the compiled kernels agree with `generic` on a small case."""
+    for dtype in DTYPES:
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal((2, 7, 5, 3), dtype), rng.standard_normal((19, 3, 2, 3), dtype)
+        how = (2, 1), ((1, 1), (1, 0)), (1, 2), 1
+        y = generic.conv2d(np, x, w, *how)
+        cases = {"conv2d": (x, w), "conv2d_input": (y, w, (7, 5)), "conv2d_filter": (x, y, (3, 2))}
+        for name, args in cases.items():
+            found, expected = globals()[name](*args, *how), getattr(generic, name)(np, *args, *how)
+            if not np.allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()):
+                raise RuntimeError(f"{name} in {dtype} comes out wrong")

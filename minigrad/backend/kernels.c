@@ -1,0 +1,186 @@
+/* Convolution of NHWC images with OHWI filters, and its transpose in the filters, for float and double.
+ *
+ * Both are matrix products that never build the matrix of patches: its rows are runs of the padded image as it
+ * lies in memory. tile() adds up ROWS x 2 vectors of such a product in registers; around it are two loops.
+ * Every number is added up in an order that does not depend on `from` and `to`, the share of one thread.
+ */
+
+#ifndef real /* the file includes itself once for each type */
+
+#include <stdint.h>
+#include <string.h>
+
+/* Vectors as wide as the machine's; ROWS x 2 sums, 2 factors and a few pointers must fit its registers. */
+#if defined(__AVX512F__)
+#define BYTES 64
+#define ROWS 8
+#elif defined(__AVX__)
+#define BYTES 32
+#define ROWS 6
+#elif defined(__aarch64__)
+#define BYTES 16
+#define ROWS 8
+#else
+#define BYTES 16
+#define ROWS 6
+#endif
+#define LANES ((int64_t)(BYTES / sizeof(real)))
+#define INLINE static inline __attribute__((always_inline))
+
+/* y[n, r, q] sums x[n, r sh + i dh - top, q sw + j dw - left] over the taps (i, j); outside, x is zero. */
+typedef struct {
+    int64_t h, w, c, oh, ow, o, kh, kw, sh, sw, dh, dw, top, left;
+    int64_t y_image, y_row, y_pixel; /* strides of y, which may be part of a larger array */
+    int64_t deep;                    /* so many rows of y at a time: their input fits the scratch buffer */
+} geometry;
+
+typedef struct {
+    int64_t image, row, count; /* `count` rows of y from `row` on */
+} band;
+
+INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* The next band of rows `from` to `to`, counted through all images. */
+INLINE band next_band(const geometry *g, int64_t from, int64_t to)
+{
+    int64_t row = from % g->oh;
+    return (band){from / g->oh, row, min(min(g->deep, g->oh - row), to - from)};
+}
+
+#define real float
+#define NAME(f) f##_float32
+#include "kernels.c"
+#undef real
+#undef NAME
+#define real double
+#define NAME(f) f##_float64
+#include "kernels.c"
+
+#else
+
+#define vector NAME(vector)
+typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), may_alias));
+
+const int64_t NAME(lanes) = LANES;
+
+/* ROWS x `vectors` sums of products: the left row p is runs[.] + rows[p], `length` numbers `step` apart in each
+ * run; the right rows follow one another, `b_step` apart. */
+INLINE void NAME(tile)(const int vectors, real *out, const real *const *rows, const int64_t *runs,
+                       int64_t run_count, int64_t length, int64_t step, const real *b, int64_t b_step)
+{
+    vector sum[ROWS][2] = {0};
+    for (int64_t r = 0; r < run_count; r++) {
+        const real *a[ROWS];
+        for (int p = 0; p < ROWS; p++)
+            a[p] = rows[p] + runs[r];
+        for (int64_t t = 0; t < length; t++, b += b_step)
+            for (int p = 0; p < ROWS; p++)
+                for (int v = 0; v < vectors; v++)
+                    sum[p][v] += a[p][t * step] * ((const vector *)b)[v];
+    }
+    for (int p = 0; p < ROWS; p++)
+        for (int v = 0; v < vectors; v++)
+            ((vector *)out)[2 * p + v] = sum[p][v];
+}
+
+/* The rows of one image that a band of y meets, with zeros around: x itself where none are needed. */
+static const real *NAME(padded)(const geometry *g, const real *x, band b, real *scratch, int64_t *stride)
+{
+    int64_t first = b.row * g->sh - g->top, rows = (b.count - 1) * g->sh + (g->kh - 1) * g->dh + 1;
+    int64_t wide = (g->ow - 1) * g->sw + (g->kw - 1) * g->dw + 1;
+    x += b.image * g->h * g->w * g->c;
+    if (first >= 0 && first + rows <= g->h && g->left <= 0 && wide - g->left <= g->w) {
+        *stride = g->w * g->c;
+        return x + (first * g->w - g->left) * g->c;
+    }
+    *stride = wide * g->c;
+    int64_t begin = min(max(g->left, 0), wide), end = max(min(g->w + g->left, wide), begin);
+    for (int64_t r = 0; r < rows; r++) {
+        real *row = scratch + r * *stride;
+        if (first + r < 0 || first + r >= g->h || begin == end) {
+            memset(row, 0, *stride * sizeof(real));
+            continue;
+        }
+        memset(row, 0, begin * g->c * sizeof(real));
+        memcpy(row + begin * g->c, x + ((first + r) * g->w + begin - g->left) * g->c,
+               (end - begin) * g->c * sizeof(real));
+        memset(row + end * g->c, 0, (wide - end) * g->c * sizeof(real));
+    }
+    return scratch;
+}
+
+/* Rows `from` to `to` of y. The taps lie in blocks of 2 vectors of output channels, the last perhaps of 1: for
+ * each block kh kw c rows. A left row is the window of a pixel, its runs are the rows of the window. */
+void NAME(conv2d)(const geometry *g, const real *x, const real *taps, real *y, int64_t from, int64_t to,
+                  int64_t *runs, real *scratch)
+{
+    int64_t fused = g->dw == 1 ? g->kw : 1, run_count = g->kh * g->kw / fused, stride;
+    for (band b; from < to; from += b.count) {
+        b = next_band(g, from, to);
+        const real *image = NAME(padded)(g, x, b, scratch, &stride);
+        real *target = y + b.image * g->y_image + b.row * g->y_row;
+        for (int64_t k = 0; k < run_count; k++) {
+            int64_t tap = k * fused;
+            runs[k] = tap / g->kw * g->dh * stride + tap % g->kw * g->dw * g->c;
+        }
+        int64_t pixels = b.count * g->ow;
+        for (int64_t o = 0; o < g->o; o += 2 * LANES) {
+            const real *block = taps + o * g->kh * g->kw * g->c;
+            int64_t channels = min(g->o - o, 2 * LANES);
+            for (int64_t pixel = 0; pixel < pixels; pixel += ROWS) {
+                const real *rows[ROWS];
+                real *to_pixel[ROWS], sums[2 * ROWS * LANES];
+                for (int p = 0; p < ROWS; p++) { /* past the end, the last one again */
+                    int64_t q = min(pixel + p, pixels - 1);
+                    rows[p] = image + q / g->ow * g->sh * stride + q % g->ow * g->sw * g->c;
+                    to_pixel[p] = target + q / g->ow * g->y_row + q % g->ow * g->y_pixel + o;
+                }
+                if (channels > LANES)
+                    NAME(tile)(2, sums, rows, runs, run_count, fused * g->c, 1, block, 2 * LANES);
+                else
+                    NAME(tile)(1, sums, rows, runs, run_count, fused * g->c, 1, block, LANES);
+                for (int p = 0; p < min(ROWS, pixels - pixel); p++)
+                    if (channels == 2 * LANES)
+                        memcpy(to_pixel[p], sums + 2 * p * LANES, 2 * LANES * sizeof(real));
+                    else
+                        memcpy(to_pixel[p], sums + 2 * p * LANES, channels * sizeof(real));
+            }
+        }
+    }
+}
+
+/* Adds what rows `from` to `to` of ct give to dw, (kh kw c, o); o is a multiple of LANES. A left row is one tap of
+ * every window, its runs are the rows of ct. */
+void NAME(conv2d_filter)(const geometry *g, const real *x, const real *ct, real *dw, int64_t from, int64_t to,
+                         int64_t *runs, real *scratch)
+{
+    int64_t all = g->kh * g->kw * g->c, stride;
+    for (band b; from < to; from += b.count) {
+        b = next_band(g, from, to);
+        const real *image = NAME(padded)(g, x, b, scratch, &stride), *right = ct + from * g->ow * g->o;
+        for (int64_t r = 0; r < b.count; r++)
+            runs[r] = r * g->sh * stride;
+        for (int64_t o = 0; o < g->o; o += 2 * LANES) {
+            int64_t channels = min(g->o - o, 2 * LANES);
+            for (int64_t tap = 0; tap < all; tap += ROWS) {
+                const real *rows[ROWS];
+                real sums[2 * ROWS * LANES];
+                for (int p = 0; p < ROWS; p++) {
+                    int64_t k = min(tap + p, all - 1), cell = k / g->c;
+                    rows[p] = image + cell / g->kw * g->dh * stride + cell % g->kw * g->dw * g->c + k % g->c;
+                }
+                if (channels > LANES)
+                    NAME(tile)(2, sums, rows, runs, b.count, g->ow, g->sw * g->c, right + o, g->o);
+                else
+                    NAME(tile)(1, sums, rows, runs, b.count, g->ow, g->sw * g->c, right + o, g->o);
+                for (int p = 0; p < min(ROWS, all - tap); p++)
+                    for (int64_t v = 0; v < channels; v++)
+                        dw[(tap + p) * g->o + o + v] += sums[2 * p * LANES + v];
+            }
+        }
+    }
+}
+
+#undef vector
+#endif
