@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from .generic import Array, Padding, Pair, out_hw
 NAMES = ("conv2d", "conv2d_input", "conv2d_filter")
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
-_TILE = 1 << 15  # elements of a scratch buffer: part of one core's L2 cache
+_TILE = 1 << 14  # elements of a scratch buffer: part of one core's L2 cache
+_SHARES = 1 << 10  # as even as that is the work of the threads
 _SUMS = 1 << 24  # elements of all partial sums of a derivative in the filters
 
 
@@ -31,7 +33,7 @@ def conv2d(
         return np.concatenate([conv2d(a, b, stride, padding, dilation) for a, b in pairs], -1)
     hw = out_hw(x.shape[1:3], w.shape[1:3], stride, padding, dilation)
     y = np.empty((x.shape[0], *hw, w.shape[0]), x.dtype)
-    _convolve(np.ascontiguousarray(x), w, y, stride, dilation, (padding[0][0], padding[1][0]))
+    _run([_convolve(np.ascontiguousarray(x), w, y, stride, dilation, (padding[0][0], padding[1][0]))])
     return y
 
 
@@ -43,10 +45,12 @@ def conv2d_input(
         pairs = zip(np.split(ct, groups, -1), np.split(w, groups), strict=True)
         return np.concatenate([conv2d_input(a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
     ct, dx = np.ascontiguousarray(ct), np.empty((ct.shape[0], *hw, w.shape[3]), ct.dtype)
+    pieces = []
     for rows, row_taps, dh, top in _phases(hw[0], w.shape[1], stride[0], dilation[0], padding[0][0]):
         for cols, col_taps, dw, left in _phases(hw[1], w.shape[2], stride[1], dilation[1], padding[1][0]):
             taps = w[:, row_taps, col_taps][:, ::-1, ::-1].transpose(3, 1, 2, 0)
-            _convolve(ct, taps, dx[:, rows, cols], (1, 1), (dh, dw), (top, left))
+            pieces.append(_convolve(ct, taps, dx[:, rows, cols], (1, 1), (dh, dw), (top, left)))
+    _run(pieces)
     return dx
 
 
@@ -79,15 +83,32 @@ def conv2d_filter(
     return np.ascontiguousarray(parts.sum(0)[:, :o].T).reshape(o, *kernel, x.shape[3])
 
 
-def _convolve(x: Array, w: Array, y: Array, stride: Pair, dilation: Pair, offset: Pair) -> None:
+class _Job(NamedTuple):
+    """Work that can be done row by row: do(from, to), on so many rows, by so many multiplications."""
+
+    do: Callable[[int, int], None]
+    rows: int
+    cost: int
+
+
+def _run(jobs: list[_Job]) -> None:
+    """All jobs, the same share of each on every thread."""
+
+    def work(part: slice) -> None:
+        for job in jobs:
+            job.do(job.rows * part.start // _SHARES, job.rows * part.stop // _SHARES)
+
+    cpu._share(work, _SHARES, sum(job.cost for job in jobs))
+
+
+def _convolve(x: Array, w: Array, y: Array, stride: Pair, dilation: Pair, offset: Pair) -> _Job:
     """y[n, r, q] = the sum of w[:, i, j] x[n, r sh + i dh - top, q sw + j dw - left]."""
     if not w.size:  # no channels, or a phase that no tap meets
         y[...] = 0
-        return
+        return _Job(lambda start, stop: None, 0, 0)
     taps = _in_blocks(w)
     run = _loops("conv2d", x, y, w.shape[1:3], stride, dilation, offset)
-    rows = y.shape[0] * y.shape[1]
-    cpu._share(lambda part: run(x, taps, y, part.start, part.stop), rows, y.size * w[:1].size)
+    return _Job(lambda *share: run(x, taps, y, *share), y.shape[0] * y.shape[1], y.size * w[:1].size)
 
 
 def _loops(
@@ -104,9 +125,9 @@ def _loops(
     function = library()[f"{name}_{x.dtype}"]
 
     def run(left: Array, right: Array, sums: Array, start: int, stop: int) -> None:
-        runs = np.empty(max(deep, kernel[0] * kernel[1]), np.int64)
+        index = np.empty(kernel[0] * kernel[1] * c + 2 * deep * ow + 64, np.int64)
         scratch = np.empty(((deep - 1) * stride[0] + reach) * line, x.dtype)
-        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (left, right, sums, runs, scratch)]
+        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (left, right, sums, index, scratch)]
         share = ctypes.c_int64(start), ctypes.c_int64(stop)
         function(geometry, *pointers[:3], *share, *pointers[3:])
 

@@ -31,7 +31,7 @@
 typedef struct {
     int64_t h, w, c, oh, ow, o, kh, kw, sh, sw, dh, dw, top, left;
     int64_t y_image, y_row, y_pixel; /* strides of y, which may be part of a larger array */
-    int64_t deep;                    /* so many rows of y at a time: their input fits the scratch buffer */
+    int64_t deep;                    /* so many rows of y at a time: their input fits `scratch` */
 } geometry;
 
 typedef struct {
@@ -46,6 +46,19 @@ INLINE band next_band(const geometry *g, int64_t from, int64_t to)
 {
     int64_t row = from % g->oh;
     return (band){from / g->oh, row, min(min(g->deep, g->oh - row), to - from)};
+}
+
+/* Where the items of a grid of rows, columns and neighbours lie, then the last once more for a tile that it does
+ * not fill. Returns the place behind. */
+static int64_t *grid(int64_t *at, int64_t rows, int64_t row, int64_t cols, int64_t col, int64_t neighbours)
+{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            for (int64_t k = 0; k < neighbours; k++)
+                *at++ = i * row + j * col + k;
+    for (int p = 0; p < ROWS; p++, at++)
+        *at = at[-1];
+    return at;
 }
 
 #define real float
@@ -64,24 +77,24 @@ typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), ma
 
 const int64_t NAME(lanes) = LANES;
 
-/* ROWS x `vectors` sums of products: the left row p is runs[.] + rows[p], `length` numbers `step` apart in each
- * run; the right rows follow one another, `b_step` apart. */
-INLINE void NAME(tile)(const int vectors, real *out, const real *const *rows, const int64_t *runs,
-                       int64_t run_count, int64_t length, int64_t step, const real *b, int64_t b_step)
+/* ROWS x `vectors` sums of products. The left row p lies at rows[p], in runs of `length` numbers `step` apart; the
+ * right rows follow one another, `b_step` apart. */
+INLINE void NAME(tile)(const int vectors, vector sum[ROWS][2], const real *left, const int64_t *rows,
+                       const int64_t *runs, int64_t run_count, int64_t length, int64_t step, const real *b,
+                       int64_t b_step)
 {
-    vector sum[ROWS][2] = {0};
-    for (int64_t r = 0; r < run_count; r++) {
-        const real *a[ROWS];
-        for (int p = 0; p < ROWS; p++)
-            a[p] = rows[p] + runs[r];
-        for (int64_t t = 0; t < length; t++, b += b_step)
+    vector s[ROWS][2] = {0}; /* in registers, which `sum` could not be */
+    const real *a[ROWS];
+    for (int p = 0; p < ROWS; p++)
+        a[p] = left + rows[p];
+    for (int64_t r = 0; r < run_count; r++)
+        for (int64_t t = runs[r]; t < runs[r] + length * step; t += step, b += b_step)
             for (int p = 0; p < ROWS; p++)
                 for (int v = 0; v < vectors; v++)
-                    sum[p][v] += a[p][t * step] * ((const vector *)b)[v];
-    }
+                    s[p][v] += a[p][t] * ((const vector *)b)[v];
     for (int p = 0; p < ROWS; p++)
         for (int v = 0; v < vectors; v++)
-            ((vector *)out)[2 * p + v] = sum[p][v];
+            sum[p][v] = s[p][v];
 }
 
 /* The rows of one image that a band of y meets, with zeros around: x itself where none are needed. */
@@ -113,38 +126,32 @@ static const real *NAME(padded)(const geometry *g, const real *x, band b, real *
 /* Rows `from` to `to` of y. The taps lie in blocks of 2 vectors of output channels, the last perhaps of 1: for
  * each block kh kw c rows. A left row is the window of a pixel, its runs are the rows of the window. */
 void NAME(conv2d)(const geometry *g, const real *x, const real *taps, real *y, int64_t from, int64_t to,
-                  int64_t *runs, real *scratch)
+                  int64_t *index, real *scratch)
 {
-    int64_t fused = g->dw == 1 ? g->kw : 1, run_count = g->kh * g->kw / fused, stride;
+    int64_t fused = g->dw == 1 ? g->kw : 1, run_count = g->kh * g->kw / fused, length = fused * g->c, stride;
     for (band b; from < to; from += b.count) {
         b = next_band(g, from, to);
         const real *image = NAME(padded)(g, x, b, scratch, &stride);
         real *target = y + b.image * g->y_image + b.row * g->y_row;
-        for (int64_t k = 0; k < run_count; k++) {
-            int64_t tap = k * fused;
-            runs[k] = tap / g->kw * g->dh * stride + tap % g->kw * g->dw * g->c;
-        }
-        int64_t pixels = b.count * g->ow;
+        int64_t pixels = b.count * g->ow, *runs = index;
+        int64_t *windows = grid(runs, g->kh, g->dh * stride, g->kw / fused, g->dw * g->c, 1);
+        int64_t *places = grid(windows, b.count, g->sh * stride, g->ow, g->sw * g->c, 1);
+        grid(places, b.count, g->y_row, g->ow, g->y_pixel, 1);
         for (int64_t o = 0; o < g->o; o += 2 * LANES) {
-            const real *block = taps + o * g->kh * g->kw * g->c;
+            const real *block = taps + o * run_count * length;
             int64_t channels = min(g->o - o, 2 * LANES);
             for (int64_t pixel = 0; pixel < pixels; pixel += ROWS) {
-                const real *rows[ROWS];
-                real *to_pixel[ROWS], sums[2 * ROWS * LANES];
-                for (int p = 0; p < ROWS; p++) { /* past the end, the last one again */
-                    int64_t q = min(pixel + p, pixels - 1);
-                    rows[p] = image + q / g->ow * g->sh * stride + q % g->ow * g->sw * g->c;
-                    to_pixel[p] = target + q / g->ow * g->y_row + q % g->ow * g->y_pixel + o;
-                }
+                const int64_t *rows = windows + pixel;
+                vector sum[ROWS][2];
                 if (channels > LANES)
-                    NAME(tile)(2, sums, rows, runs, run_count, fused * g->c, 1, block, 2 * LANES);
+                    NAME(tile)(2, sum, image, rows, runs, run_count, length, 1, block, 2 * LANES);
                 else
-                    NAME(tile)(1, sums, rows, runs, run_count, fused * g->c, 1, block, LANES);
+                    NAME(tile)(1, sum, image, rows, runs, run_count, length, 1, block, LANES);
                 for (int p = 0; p < min(ROWS, pixels - pixel); p++)
-                    if (channels == 2 * LANES)
-                        memcpy(to_pixel[p], sums + 2 * p * LANES, 2 * LANES * sizeof(real));
+                    if (channels == 2 * LANES) /* a copy of known size is a pair of instructions */
+                        memcpy(target + places[pixel + p] + o, sum[p], 2 * BYTES);
                     else
-                        memcpy(to_pixel[p], sums + 2 * p * LANES, channels * sizeof(real));
+                        memcpy(target + places[pixel + p] + o, sum[p], channels * sizeof(real));
             }
         }
     }
@@ -153,32 +160,27 @@ void NAME(conv2d)(const geometry *g, const real *x, const real *taps, real *y, i
 /* Adds what rows `from` to `to` of ct give to dw, (kh kw c, o); o is a multiple of LANES. A left row is one tap of
  * every window, its runs are the rows of ct. */
 void NAME(conv2d_filter)(const geometry *g, const real *x, const real *ct, real *dw, int64_t from, int64_t to,
-                         int64_t *runs, real *scratch)
+                         int64_t *index, real *scratch)
 {
-    int64_t all = g->kh * g->kw * g->c, stride;
+    int64_t all = g->kh * g->kw * g->c, step = g->sw * g->c, stride;
     for (band b; from < to; from += b.count) {
         b = next_band(g, from, to);
         const real *image = NAME(padded)(g, x, b, scratch, &stride), *right = ct + from * g->ow * g->o;
-        for (int64_t r = 0; r < b.count; r++)
-            runs[r] = r * g->sh * stride;
-        for (int64_t o = 0; o < g->o; o += 2 * LANES) {
-            int64_t channels = min(g->o - o, 2 * LANES);
+        int64_t *taps = index, *runs = grid(taps, g->kh, g->dh * stride, g->kw, g->dw * g->c, g->c);
+        grid(runs, b.count, g->sh * stride, 1, 0, 1);
+        for (int64_t o = 0; o < g->o; o += 2 * LANES)
             for (int64_t tap = 0; tap < all; tap += ROWS) {
-                const real *rows[ROWS];
-                real sums[2 * ROWS * LANES];
-                for (int p = 0; p < ROWS; p++) {
-                    int64_t k = min(tap + p, all - 1), cell = k / g->c;
-                    rows[p] = image + cell / g->kw * g->dh * stride + cell % g->kw * g->dw * g->c + k % g->c;
-                }
-                if (channels > LANES)
-                    NAME(tile)(2, sums, rows, runs, b.count, g->ow, g->sw * g->c, right + o, g->o);
+                const int64_t *rows = taps + tap;
+                int vectors = g->o - o > LANES ? 2 : 1;
+                vector sum[ROWS][2];
+                if (vectors == 2)
+                    NAME(tile)(2, sum, image, rows, runs, b.count, g->ow, step, right + o, g->o);
                 else
-                    NAME(tile)(1, sums, rows, runs, b.count, g->ow, g->sw * g->c, right + o, g->o);
+                    NAME(tile)(1, sum, image, rows, runs, b.count, g->ow, step, right + o, g->o);
                 for (int p = 0; p < min(ROWS, all - tap); p++)
-                    for (int64_t v = 0; v < channels; v++)
-                        dw[(tap + p) * g->o + o + v] += sums[2 * p * LANES + v];
+                    for (int v = 0; v < vectors; v++)
+                        ((vector *)(dw + (tap + p) * g->o + o))[v] += sum[p][v];
             }
-        }
     }
 }
 
