@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import c, cpu, generic
+from minigrad.backend import c, c_norm, cpu, generic
 
 TOLERANCE = {np.dtype("f2"): 2e-2, np.dtype("f4"): 2e-5, np.dtype("f8"): 1e-12}
 fast = settings(max_examples=60, deadline=None)
@@ -28,6 +28,15 @@ CONVOLVERS = pytest.mark.parametrize(
         oracle,
         lambda name: getattr(cpu, name),
         pytest.param(lambda name: getattr(c, name), marks=NEEDS_CC),
+    ],
+    ids=["generic", "cpu", "c"],
+)
+NORMALISERS = pytest.mark.parametrize(
+    "get",
+    [
+        oracle,
+        lambda name: getattr(cpu, name),
+        pytest.param(lambda name: getattr(c_norm, name), marks=NEEDS_CC),
     ],
     ids=["generic", "cpu", "c"],
 )
@@ -211,9 +220,10 @@ def test_thread_count_is_honoured_and_changes_nothing_but_rounding(monkeypatch):
 
 @NEEDS_CC
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
-def test_thread_count_changes_no_bit_of_the_convolutions_in_c(monkeypatch, stride):
+def test_thread_count_changes_no_bit_of_the_kernels_in_c(monkeypatch, stride):
     x, w = normal(0, (16, 16, 16, 16), "f4"), normal(1, (24, 3, 3, 16), "f4")
     how = (stride, ((1, 1), (1, 1)), (1, 1), 1)
+    gamma, beta = w[:2, 0, 0]
     results = []
     for count in ("1", "2", "3"):
         monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
@@ -221,7 +231,7 @@ def test_thread_count_changes_no_bit_of_the_convolutions_in_c(monkeypatch, strid
         cpu._pool.cache_clear()
         y = c.conv2d(x, w, *how)
         dx, dw = c.conv2d_input(y, w, (16, 16), *how), c.conv2d_filter(x, y, (3, 3), *how)
-        results.append((y, dx, dw))
+        results.append((y, dx, dw, *c_norm.batch_norm(x, gamma, beta, 1e-5)))
     cpu.workers.cache_clear()
     cpu._pool.cache_clear()
     for other in results[1:]:
@@ -301,7 +311,7 @@ def test_pool_adjoints(get, case):
 # ---- batch normalisation and rectifier
 
 
-@BACKENDS
+@NORMALISERS
 def test_batch_norm_plain_numbers(get):
     x = np.array([[1.0, 10], [3, 10]])
     y, xhat, mean, rstd = get("batch_norm")(x, np.array([2.0, 3]), np.array([5.0, 7]), 0.25)
@@ -310,7 +320,7 @@ def test_batch_norm_plain_numbers(get):
     np.testing.assert_allclose(y, xhat * [2, 3] + [5, 7])
 
 
-@BACKENDS
+@NORMALISERS
 @pytest.mark.parametrize("shape", [(64, 32, 32, 3), (1001, 7), (33, 5, 5, 130)])
 def test_batch_norm_far_from_zero(get, shape):
     x = (normal(0, shape, "f8") + 1000).astype("f4")
@@ -324,35 +334,53 @@ def test_batch_norm_far_from_zero(get, shape):
     assert np.abs(constant[1]).max() < 1e-2 and constant[3] == pytest.approx(1e-5**-0.5, rel=1e-4)
 
 
-@fast
-@given(
-    st.lists(st.integers(0, 9), min_size=1, max_size=3),
-    st.sampled_from([1, 2, 3, 16]),
-    st.sampled_from(["f2", "f4", "f8"]),
-    st.booleans(),
-    st.tuples(st.booleans(), st.booleans(), st.booleans()),
+norms = st.fixed_dictionaries(
+    {
+        "shape": st.builds(
+            lambda lead, c: (*lead, c),
+            st.lists(st.integers(0, 9), min_size=1, max_size=3),
+            st.sampled_from([1, 2, 3, 16]),
+        ),
+        "dense": st.booleans(),
+        "present": st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    }
 )
-def test_cpu_elementwise_equals_generic(lead, c, dtype, dense, present):
-    shape = (*lead, c)
+
+
+def assert_batch_norms_equal_generic(kernels, dtype, shape, dense, present):
     x, u = normal(0, shape, dtype, dense), normal(1, shape, dtype, dense)
-    gamma, beta, dgamma, dbeta = normal(2, (4, c), dtype)
+    gamma, beta, dgamma, dbeta = normal(2, (4, shape[-1]), dtype)
     y, xhat, mean, rstd = generic.batch_norm(np, x, gamma, beta, 0.1)
-    for a, b in zip(cpu.batch_norm(x, gamma, beta, 0.1), (y, xhat, mean, rstd), strict=True):
+    for a, b in zip(kernels.batch_norm(x, gamma, beta, 0.1), (y, xhat, mean, rstd), strict=True):
         assert_like(a, b, dtype)
     changes = [v if here else None for v, here in zip((u, dgamma, dbeta), present, strict=True)]
     assert_like(
-        cpu.batch_norm_tangent(*changes, xhat, rstd, gamma),
+        kernels.batch_norm_tangent(*changes, xhat, rstd, gamma),
         generic.batch_norm_tangent(np, *changes, xhat, rstd, gamma),
         dtype,
     )
     expected = generic.batch_norm_transpose(np, u, xhat, rstd, gamma)
-    for a, b in zip(cpu.batch_norm_transpose(u, xhat, rstd, gamma), expected, strict=True):
+    for a, b in zip(kernels.batch_norm_transpose(u, xhat, rstd, gamma), expected, strict=True):
         assert_like(a, b, dtype)
+
+
+@fast
+@given(norms, st.sampled_from(["f2", "f4", "f8"]))
+def test_cpu_elementwise_equals_generic(case, dtype):
+    assert_batch_norms_equal_generic(cpu, dtype, **case)
+    x, u = (normal(seed, case["shape"], dtype, case["dense"]) for seed in (0, 1))
     assert_like(cpu.relu(x), generic.relu(np, x), dtype)
     assert_like(cpu.relu_mask(u, x), generic.relu_mask(np, u, x), dtype)
 
 
-@BACKENDS
+@NEEDS_CC
+@fast
+@given(norms, st.sampled_from(["f4", "f8"]))
+def test_c_batch_norm_equals_generic(case, dtype):
+    assert_batch_norms_equal_generic(c_norm, dtype, **case)
+
+
+@NORMALISERS
 def test_batch_norm_derivatives(get):
     x, dx, ct = (normal(seed, (5, 3, 2), "f8") for seed in range(3))
     gamma, beta, dgamma, dbeta = normal(3, (4, 2), "f8")

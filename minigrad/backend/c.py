@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import compiler, cpu, generic
+from . import compiler, cpu
 from .generic import Array, Padding, Pair, out_hw
 
 NAMES = ("conv2d", "conv2d_input", "conv2d_filter")
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 _TILE = 1 << 14  # elements of a scratch buffer: part of one core's L2 cache
 _SHARES = 1 << 10  # as even as that is the work of the threads
@@ -177,17 +176,3 @@ def _lanes(dtype: np.dtype) -> int:
 def library() -> ctypes.CDLL:
     """kernels.c, compiled for this machine; raises an error where that does not work."""
     return compiler.library(Path(__file__).with_name("kernels.c"))
-
-
-def check() -> None:
-    """Raises RuntimeError unless the compiled kernels agree with `generic` on a small case."""
-    for dtype in DTYPES:
-        rng = np.random.default_rng(0)
-        x, w = rng.standard_normal((2, 7, 5, 3), dtype), rng.standard_normal((19, 3, 2, 3), dtype)
-        how = (2, 1), ((1, 1), (1, 0)), (1, 2), 1
-        y = generic.conv2d(np, x, w, *how)
-        cases = {"conv2d": (x, w), "conv2d_input": (y, w, (7, 5)), "conv2d_filter": (x, y, (3, 2))}
-        for name, args in cases.items():
-            found, expected = globals()[name](*args, *how), getattr(generic, name)(np, *args, *how)
-            if not np.allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()):
-                raise RuntimeError(f"{name} in {dtype} comes out wrong")

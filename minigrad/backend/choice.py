@@ -1,6 +1,6 @@
 """Which kernels serve NumPy arrays: those in C where they compile and prove right, those of `cpu` elsewhere.
 
-MINIGRAD_CPU_KERNELS=numpy or c insists on one of them. The choice is made at the first convolution.
+MINIGRAD_CPU_KERNELS=numpy or c insists on one of them. The choice is made when the first of them is called.
 """
 
 import functools
@@ -10,16 +10,22 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from . import c, cpu, generic
+import numpy as np
+
+from . import c, c_norm, cpu, generic
+
+IN_C = {name: getattr(module, name) for module in (c, c_norm) for name in module.NAMES}
+DTYPES: set[np.dtype] = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def either(name: str) -> Callable[..., Any]:
-    """The kernel `name` in C if it can be had, otherwise from `cpu`; half precision is always `cpu`'s."""
-    in_c, in_numpy = getattr(c, name), getattr(cpu, name)
+    """The kernel `name` in C if it can be had, otherwise from `cpu`, as always in half precision."""
+    in_c, in_numpy = IN_C[name], getattr(cpu, name)
 
     @functools.wraps(in_numpy)
     def kernel(*args: Any) -> Any:
-        return (in_c if args[0].dtype in c.DTYPES and c_is_chosen() else in_numpy)(*args)
+        dtypes = {a.dtype for a in args if isinstance(a, np.ndarray)}
+        return (in_c if len(dtypes) == 1 and dtypes <= DTYPES and c_is_chosen() else in_numpy)(*args)
 
     return kernel
 
@@ -33,12 +39,12 @@ def c_is_chosen() -> bool:
     if wanted == "numpy":
         return False
     try:
-        c.check()
+        check()
     except Exception as error:  # whatever is odd about a compiler or its work: there are other kernels
         if wanted == "c":
             raise RuntimeError(f"MINIGRAD_CPU_KERNELS=c, but these kernels do not work: {error}") from error
         warnings.warn(
-            f"convolution takes the slower kernels in NumPy, because those in C do not work: {error}. "
+            f"the slower kernels in NumPy are used, because those in C do not work: {error}. "
             "MINIGRAD_CPU_KERNELS=numpy chooses them without this warning",
             RuntimeWarning,
             stacklevel=2,
@@ -47,6 +53,29 @@ def c_is_chosen() -> bool:
     return True
 
 
+def check() -> None:
+    """Raises RuntimeError unless the kernels in C agree with `generic` on a small case."""
+    for dtype in sorted(DTYPES, key=str):
+        rng = np.random.default_rng(0)
+        x, w = (rng.standard_normal(s).astype(dtype) for s in ((2, 7, 5, 3), (19, 3, 2, 3)))
+        how = (2, 1), ((1, 1), (1, 0)), (1, 2), 1
+        y = generic.conv2d(np, x, w, *how)
+        gamma, beta = w[0, 0]
+        cases = {
+            "conv2d": (x, w, *how),
+            "conv2d_input": (y, w, (7, 5), *how),
+            "conv2d_filter": (x, y, (3, 2), *how),
+            "batch_norm": (x, gamma, beta, 0.1),
+            "batch_norm_tangent": (x, gamma, beta, x + 1, beta, gamma),
+            "batch_norm_transpose": (x, x + 1, beta, gamma),
+        }
+        for name, args in cases.items():
+            results = IN_C[name](*args), getattr(generic, name)(np, *args)
+            pairs = zip(*results, strict=True) if isinstance(results[0], tuple) else [results]
+            if not all(np.allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max()) for a, b in pairs):
+                raise RuntimeError(f"{name} in {dtype} comes out wrong")
+
+
 KERNELS = SimpleNamespace(
-    **{name: either(name) if name in c.NAMES else getattr(cpu, name) for name in generic.NAMES}
+    **{name: either(name) if name in IN_C else getattr(cpu, name) for name in generic.NAMES}
 )

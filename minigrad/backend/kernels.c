@@ -1,8 +1,9 @@
-/* Convolution of NHWC images with OHWI filters, and its transpose in the filters, for float and double.
+/* Convolution of NHWC images with OHWI filters, its transpose in the filters, and the passes of batch
+ * normalisation, for float and double.
  *
- * Both are matrix products that never build the matrix of patches: its rows are runs of the padded image as it
- * lies in memory. tile() adds up ROWS x 2 vectors of such a product in registers; around it are two loops.
- * Every number is added up in an order that does not depend on `from` and `to`, the share of one thread.
+ * The convolutions are matrix products that never build the matrix of patches: its rows are runs of the padded
+ * image as it lies in memory. tile() adds up ROWS x 2 vectors of such a product in registers; around it are two
+ * loops. No sum depends on how threads share the work.
  */
 
 #ifndef real /* the file includes itself once for each type */
@@ -52,12 +53,13 @@ INLINE band next_band(const geometry *g, int64_t from, int64_t to)
  * not fill. Returns the place behind. */
 static int64_t *grid(int64_t *at, int64_t rows, int64_t row, int64_t cols, int64_t col, int64_t neighbours)
 {
+    int64_t last = 0;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             for (int64_t k = 0; k < neighbours; k++)
-                *at++ = i * row + j * col + k;
-    for (int p = 0; p < ROWS; p++, at++)
-        *at = at[-1];
+                *at++ = last = i * row + j * col + k;
+    for (int p = 0; p < ROWS; p++)
+        *at++ = last;
     return at;
 }
 
@@ -182,6 +184,53 @@ void NAME(conv2d_filter)(const geometry *g, const real *x, const real *ct, real 
                         ((vector *)(dw + (tap + p) * g->o + o))[v] += sum[p][v];
             }
     }
+}
+
+/* ----- Batch normalisation: `rows` rows of `width` numbers, some pixels each; a vector of width for each factor.
+ * Sums are in double; they are added to what is there. ----- */
+
+/* Sums of x - shift and of its square. */
+void NAME(deviations)(int64_t rows, int64_t width, const real *restrict x, const real *restrict shift,
+                      double *restrict sum, double *restrict square)
+{
+    for (int64_t r = 0; r < rows; r++, x += width)
+        for (int64_t k = 0; k < width; k++) {
+            double d = (double)x[k] - shift[k];
+            sum[k] += d;
+            square[k] += d * d;
+        }
+}
+
+/* Sums of u and of u v. */
+void NAME(products)(int64_t rows, int64_t width, const real *restrict u, const real *restrict v,
+                    double *restrict sum, double *restrict product)
+{
+    for (int64_t r = 0; r < rows; r++, u += width, v += width)
+        for (int64_t k = 0; k < width; k++) {
+            sum[k] += u[k];
+            product[k] += (double)u[k] * v[k];
+        }
+}
+
+/* xhat = (x - centre) scale, y = a xhat + b. */
+void NAME(normalise)(int64_t rows, int64_t width, const real *restrict x, const real *restrict centre,
+                     const real *restrict scale, const real *restrict a, const real *restrict b,
+                     real *restrict xhat, real *restrict y)
+{
+    for (int64_t r = 0; r < rows; r++, x += width, xhat += width, y += width)
+        for (int64_t k = 0; k < width; k++) {
+            xhat[k] = (x[k] - centre[k]) * scale[k];
+            y[k] = a[k] * xhat[k] + b[k];
+        }
+}
+
+/* y = a u + b v + c. */
+void NAME(affine)(int64_t rows, int64_t width, const real *restrict u, const real *restrict v,
+                  const real *restrict a, const real *restrict b, const real *restrict c, real *restrict y)
+{
+    for (int64_t r = 0; r < rows; r++, u += width, v += width, y += width)
+        for (int64_t k = 0; k < width; k++)
+            y[k] = a[k] * u[k] + (b[k] * v[k] + c[k]);
 }
 
 #undef vector
