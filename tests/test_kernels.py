@@ -376,8 +376,10 @@ def test_cpu_elementwise_equals_generic(case, dtype):
 @NEEDS_CC
 @fast
 @given(norms, st.sampled_from(["f4", "f8"]))
-def test_c_batch_norm_equals_generic(case, dtype):
+def test_c_elementwise_equals_generic(case, dtype):
     assert_batch_norms_equal_generic(c_norm, dtype, **case)
+    x, u = (normal(seed, case["shape"], dtype, case["dense"]) for seed in (0, 1))
+    assert_like(c_norm.relu_mask(u, x), generic.relu_mask(np, u, x), dtype)
 
 
 @NORMALISERS
@@ -396,9 +398,14 @@ def test_batch_norm_derivatives(get):
 
 
 @BACKENDS
-def test_relu_keeps_nan_and_masks_infinity(get):
+def test_relu_keeps_nan(get):
     x = np.array([-1.0, 0, 2, np.nan, -np.inf, np.inf], "f4")
     np.testing.assert_array_equal(get("relu")(x), [0, 0, 2, np.nan, 0, np.inf])
+
+
+@NORMALISERS
+def test_relu_masks_nan_and_infinity(get):
+    x = np.array([-1.0, 0, 2, np.nan, -np.inf, np.inf], "f4")
     t = np.array([np.nan, np.inf, 1, 2, -np.inf, -np.inf], "f4")
     np.testing.assert_array_equal(get("relu_mask")(t, x), [0, 0, 1, 0, 0, -np.inf])
 

@@ -1,7 +1,7 @@
-"""Batch normalisation in C: the functions of `generic` without its `xp`, in single and double precision.
+"""Batch norm and the mask of relu in C: functions of `generic` without its `xp`, for floats and for doubles.
 
-Each is one pass that adds up and one that writes, over rows of several pixels that are shared out to threads.
-The loops are in kernels.c.
+Batch norm is one pass that adds up and one that writes, over rows of several pixels that are shared out to
+threads. The loops are in kernels.c.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from . import cpu
 from .c import library
 from .generic import Array
 
-NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose")
+NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu_mask")
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
@@ -47,6 +47,15 @@ def batch_norm_transpose(ct: Array, xhat: Array, rstd: Array, gamma: Array) -> t
     scale, share = gamma * rstd, gamma * rstd / _pixels(xhat)
     (dx,) = _pass("affine", [ct, xhat], [scale, -share * dgamma, -share * dbeta], 1)
     return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype)
+
+
+def relu_mask(t: Array, y: Array) -> Array:
+    """t where y > 0, else 0: tangent and transpose of relu."""
+    source, gate = (np.ascontiguousarray(a).reshape(-1) for a in (t, y))
+    masked = np.empty_like(source)
+    run = _loop("relu_mask", t.dtype)
+    cpu._share(lambda part: run(1, source[part], gate[part], masked[part]), t.size, t.size)
+    return masked.reshape(t.shape)
 
 
 def _sums(name: str, x: Array, other: Array) -> tuple[Array, Array]:

@@ -68,6 +68,7 @@ def check() -> None:
             "batch_norm": (x, gamma, beta, 0.1),
             "batch_norm_tangent": (x, gamma, beta, x + 1, beta, gamma),
             "batch_norm_transpose": (x, x + 1, beta, gamma),
+            "relu_mask": (x, -x),
         }
         for name, args in cases.items():
             results = IN_C[name](*args), getattr(generic, name)(np, *args)

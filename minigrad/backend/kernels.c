@@ -1,5 +1,5 @@
 /* Convolution of NHWC images with OHWI filters, its transpose in the filters, and the passes of batch
- * normalisation, for float and double.
+ * normalisation and of relu, for float and double.
  *
  * The convolutions are matrix products that never build the matrix of patches: its rows are runs of the padded
  * image as it lies in memory. tile() adds up ROWS x 2 vectors of such a product in registers; around it are two
@@ -231,6 +231,14 @@ void NAME(affine)(int64_t rows, int64_t width, const real *restrict u, const rea
     for (int64_t r = 0; r < rows; r++, u += width, v += width, y += width)
         for (int64_t k = 0; k < width; k++)
             y[k] = a[k] * u[k] + (b[k] * v[k] + c[k]);
+}
+
+/* t where y > 0, else 0. */
+void NAME(relu_mask)(int64_t rows, int64_t width, const real *restrict t, const real *restrict y,
+                     real *restrict masked)
+{
+    for (int64_t k = 0; k < rows * width; k++)
+        masked[k] = y[k] > 0 ? t[k] : 0;
 }
 
 #undef vector
