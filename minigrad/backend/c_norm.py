@@ -9,7 +9,7 @@ from ctypes import c_int64, c_void_p
 
 import numpy as np
 
-from . import cpu
+from . import cpu, memory
 from .c import library
 from .generic import Array
 
@@ -52,7 +52,7 @@ def batch_norm_transpose(ct: Array, xhat: Array, rstd: Array, gamma: Array) -> t
 def relu_mask(t: Array, y: Array) -> Array:
     """t where y > 0, else 0: tangent and transpose of relu."""
     source, gate = (np.ascontiguousarray(a).reshape(-1) for a in (t, y))
-    masked = np.empty_like(source)
+    masked = memory.empty_like(source)
     run = _loop("relu_mask", t.dtype)
     cpu._share(lambda part: run(1, source[part], gate[part], masked[part]), t.size, t.size)
     return masked.reshape(t.shape)
@@ -83,7 +83,7 @@ def _pass(name: str, arrays: list[Array], factors: list[Array], results: int) ->
     shape, dtype = arrays[0].shape, arrays[0].dtype
     inputs = [cpu._lanes(a) for a in arrays]
     vectors = [cpu._repeat(v.astype(dtype), inputs[0]) for v in factors]
-    outputs = [np.empty_like(inputs[0]) for _ in range(results)]
+    outputs = [memory.empty_like(inputs[0]) for _ in range(results)]
     run = _loop(name, dtype)
 
     def work(part: slice) -> None:
