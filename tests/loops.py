@@ -248,6 +248,10 @@ def conv2d(x: Any, w: Any, padding: tuple, **how: Any) -> Any:
     return y
 
 
+def conv2d_tangent(dx: Any, dw: Any, x: Any, w: Any, **how: Any) -> Any:
+    return conv2d(dx, w, **how) + conv2d(x, dw, **how)
+
+
 def conv2d_input(ct: Any, w: Any, hw: tuple, padding: tuple, **how: Any) -> Any:
     dx = padded(zeros(*IMAGES), padding)
     for at_x, at_w, at_y in products(ct.shape, w.shape, **how):

@@ -334,6 +334,7 @@ LOOPS = [
     *[entry("einsum", loops.einsum, drawn(3, 3), ins=("ii",), out=out) for out in ("", "i")],
     *[by_einsum(*how) for how in (("i,i", "i"), ("i,j", "ij"), ("kij,kjl", "kil"), ("ij,jk,kl", "il"))],
     entry("conv2d", loops.conv2d, IMAGES, FILTERS, **CONV),
+    entry("conv2d_tangent", loops.conv2d_tangent, IMAGES, FILTERS, IMAGES, FILTERS, **CONV),
     entry("conv2d_input", loops.conv2d_input, RESULTS, FILTERS, hw=loops.IMAGES[1:3], **CONV),
     entry("conv2d_filter", loops.conv2d_filter, IMAGES, RESULTS, kernel=loops.FILTERS[1:3], **CONV),
     entry("pool_index", loops.pool_index, IMAGES, **POOL),
@@ -468,12 +469,14 @@ def test_passes_over_resnet20_cost_what_its_layers_add_up_to():
         y, J = mg.linearize(lambda w: predict(unravel(w)), w)
         J.T(y), J(w)
     primal, vjp, jvp = t
-    products = ("conv2d", "conv2d_input", "conv2d_filter", "matmul")
+    products = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter", "matmul")
     # One product of the first layer, as images have no tangent and want no cotangent, and two of the others.
-    assert by_primitive(primal, *products) == [CONVOLUTIONS, 0, 0, LINEAR]
-    assert by_primitive(jvp, *products) == [FIRST + 2 * sum(OTHERS), 0, 0, 2 * LINEAR]
-    assert by_primitive(vjp, *products) == [0, sum(OTHERS), CONVOLUTIONS, 2 * LINEAR]
-    assert [J.cost.ops[name].flops for name in ("conv2d", "matmul")] == [FIRST + 2 * sum(OTHERS), 2 * LINEAR]
+    sums = sum(BATCH * side**2 * n_out for _, n_out, side in LAYERS[1:])
+    forward = [FIRST, 2 * sum(OTHERS) + sums, 0, 0, 2 * LINEAR]
+    assert by_primitive(primal, *products) == [CONVOLUTIONS, 0, 0, 0, LINEAR]
+    assert by_primitive(jvp, *products) == forward
+    assert by_primitive(vjp, *products) == [0, 0, sum(OTHERS), CONVOLUTIONS, 2 * LINEAR]
+    assert [J.cost.ops[name].flops for name in products if name in J.cost.ops] == [n for n in forward if n]
     assert sum(op.flops for op in primal.ops) == CONVOLUTIONS + LINEAR + around()
     assert J.cost.flops == sum(op.flops for op in jvp.ops)
     assert J.cost.bytes == sum(op.bytes for op in jvp.ops)

@@ -371,7 +371,7 @@ def test_one_linearization_serves_all_derivative_passes(monkeypatch):
     rng = np.random.default_rng(0)
     model = nn.resnet(8, channels=1, rng=rng)
     x, labels = rng.normal(size=(4, 8, 8, 1)).astype(np.float32), rng.integers(0, 10, 4)
-    calls = {"forward": 0, "conv2d": 0, "batch_norm": 0, "matmul": 0}
+    calls = {"forward": 0, "conv2d": 0, "conv2d_tangent": 0, "batch_norm": 0, "matmul": 0}
 
     def counted(name, impl):
         def wrapped(*args, **params):
@@ -381,7 +381,7 @@ def test_one_linearization_serves_all_derivative_passes(monkeypatch):
         return wrapped
 
     # "batch_norm_residuals" is the primal of batch norm under differentiation, "batch_norm" the one without.
-    for name in ("conv2d", "batch_norm_residuals", "batch_norm", "matmul"):
+    for name in ("conv2d", "conv2d_tangent", "batch_norm_residuals", "batch_norm", "matmul"):
         prim = mg.core.PRIMITIVES[name]
         monkeypatch.setattr(prim, "numpy", counted(name.removesuffix("_residuals"), prim.numpy))
 
@@ -397,9 +397,10 @@ def test_one_linearization_serves_all_derivative_passes(monkeypatch):
     convolutions = 7
     assert info.passes == {"primal": 1, "jvp": 2, "vjp": 1}
     assert calls["forward"] == 1 and calls["batch_norm"] == convolutions
-    # Each jvp convolves twice a layer, but once in the first, whose input does not move; the reverse pass
-    # uses the two transposes of conv2d, which are other primitives.
-    assert calls["conv2d"] == convolutions + 2 * (2 * convolutions - 1)
+    # The input of the first layer does not move in a jvp; the reverse pass uses the two transposes of conv2d,
+    # which are other primitives.
+    assert calls["conv2d"] == convolutions + 2
+    assert calls["conv2d_tangent"] == 2 * (convolutions - 1)
     assert calls["matmul"] == 1 + 2 * 2 + 2
 
 

@@ -156,7 +156,19 @@ def test_fast_conv_equals_generic(kernels, case, dtype):
     assert_like(kernels.conv2d_input(ct, w, hw, *how), generic.conv2d_input(np, ct, w, hw, *how), dtype)
     dw = generic.conv2d_filter(np, x, ct, kernel, *how)
     assert_like(kernels.conv2d_filter(x, ct, kernel, *how), dw, dtype)
+    changed = generic.conv2d_tangent(np, -x, w + 1, x, w, *how)
+    assert_like(kernels.conv2d_tangent(-x, w + 1, x, w, *how), changed, dtype)
     assert np.array_equal(x, before[0]) and np.array_equal(w, before[1])
+
+
+@CONVOLVERS
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv2d_tangent_is_the_change_of_conv2d(get, groups):
+    x, dx = normal(0, (2, 6, 5, 4), "f8"), normal(1, (2, 6, 5, 4), "f8")
+    w, dw = normal(2, (4, 3, 2, 4 // groups), "f8"), normal(3, (4, 3, 2, 4 // groups), "f8")
+    how = ((2, 1), ((1, 0), (2, 1)), (1, 2), groups)
+    forth, back = (get("conv2d")(x + t * dx, w + t * dw, *how) for t in (0.5, -0.5))
+    assert_like(get("conv2d_tangent")(dx, dw, x, w, *how), forth - back, "f8")  # exact: conv2d is bilinear
 
 
 @CONVOLVERS
@@ -184,6 +196,7 @@ def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
         how = (stride, ((1, 1), (1, 0)), (1, 1), 1)
         y = generic.conv2d(np, x, w, *how)
         assert_like(kernels.conv2d(x, w, *how), y, "f8")
+        assert_like(kernels.conv2d_tangent(x, w, x, w, *how), 2 * y, "f8")
         dx = generic.conv2d_input(np, y, w, (13, 11), *how)
         assert_like(kernels.conv2d_input(y, w, (13, 11), *how), dx, "f8")
         dw = generic.conv2d_filter(np, x, y, (3, 3), *how)
@@ -231,7 +244,9 @@ def test_thread_count_changes_no_bit_of_the_kernels_in_c(monkeypatch, stride):
         cpu._pool.cache_clear()
         y = c.conv2d(x, w, *how)
         dx, dw = c.conv2d_input(y, w, (16, 16), *how), c.conv2d_filter(x, y, (3, 3), *how)
-        results.append((y, dx, dw, *c_norm.batch_norm(x, gamma, beta, 1e-5)))
+        results.append(
+            (y, c.conv2d_tangent(dx, dw, x, w, *how), dx, dw, *c_norm.batch_norm(x, gamma, beta, 1e-5))
+        )
     cpu.workers.cache_clear()
     cpu._pool.cache_clear()
     for other in results[1:]:
@@ -419,5 +434,6 @@ def test_half_precision_and_empty_batches(get):
         assert_like(y, generic.conv2d(np, x.astype("f8"), w.astype("f8"), *how), dtype)
         dw = generic.conv2d_filter(np, x.astype("f8"), y.astype("f8"), (3, 3), *how)
         assert_like(get("conv2d_filter")(x, y, (3, 3), *how), dw, dtype)
+        assert_like(get("conv2d_tangent")(x, w, x, w, *how), 2 * y.astype("f8"), dtype)
         assert get("conv2d_input")(y, w, (5, 5), *how).dtype == np.dtype(dtype)
         assert all(a.dtype == np.dtype(dtype) for a in get("batch_norm")(x, w[0, 0, 0], w[1, 0, 0], 1e-5))

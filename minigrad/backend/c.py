@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import compiler, cpu
+from . import compiler, cpu, memory
 from .generic import Array, Padding, Pair, out_hw
 
-NAMES = ("conv2d", "conv2d_input", "conv2d_filter")
+NAMES = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter")
 
 _TILE = 1 << 14  # elements of a scratch buffer: part of one core's L2 cache
 _SHARES = 1 << 10  # as even as that is the work of the threads
@@ -27,13 +27,21 @@ def conv2d(
     x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
 ) -> Array:
     """Cross-correlation: x (N,H,W,C), w (O,kh,kw,C/groups) -> (N,OH,OW,O)."""
-    if groups > 1:
-        pairs = zip(np.split(x, groups, -1), np.split(w, groups), strict=True)
-        return np.concatenate([conv2d(a, b, stride, padding, dilation) for a, b in pairs], -1)
-    hw = out_hw(x.shape[1:3], w.shape[1:3], stride, padding, dilation)
-    y = np.empty((x.shape[0], *hw, w.shape[0]), x.dtype)
-    _run([_convolve(np.ascontiguousarray(x), w, y, stride, dilation, (padding[0][0], padding[1][0]))])
-    return y
+    return _sum_of_convolutions([x], [w], stride, padding, dilation, groups)
+
+
+def conv2d_tangent(
+    dx: Array,
+    dw: Array,
+    x: Array,
+    w: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Change of conv2d(x, w) for changes of both, in one pass: conv2d(dx, w) + conv2d(x, dw)."""
+    return _sum_of_convolutions([dx, x], [w, dw], stride, padding, dilation, groups)
 
 
 def conv2d_input(
@@ -43,12 +51,12 @@ def conv2d_input(
     if groups > 1:
         pairs = zip(np.split(ct, groups, -1), np.split(w, groups), strict=True)
         return np.concatenate([conv2d_input(a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
-    ct, dx = np.ascontiguousarray(ct), np.empty((ct.shape[0], *hw, w.shape[3]), ct.dtype)
+    ct, dx = np.ascontiguousarray(ct), memory.empty((ct.shape[0], *hw, w.shape[3]), ct.dtype)
     pieces = []
     for rows, row_taps, dh, top in _phases(hw[0], w.shape[1], stride[0], dilation[0], padding[0][0]):
         for cols, col_taps, dw, left in _phases(hw[1], w.shape[2], stride[1], dilation[1], padding[1][0]):
             taps = w[:, row_taps, col_taps][:, ::-1, ::-1].transpose(3, 1, 2, 0)
-            pieces.append(_convolve(ct, taps, dx[:, rows, cols], (1, 1), (dh, dw), (top, left)))
+            pieces.append(_convolve([ct], [taps], dx[:, rows, cols], (1, 1), (dh, dw), (top, left)))
     _run(pieces)
     return dx
 
@@ -72,14 +80,36 @@ def conv2d_filter(
     rows, most = ct.shape[0] * ct.shape[1], _SUMS // max(size * ct.shape[3], 1)
     count = min(rows, 16 if most >= 16 else max(most, 1))
     parts = np.zeros((count, size, ct.shape[3]), x.dtype)
-    run = _loops("conv2d_filter", x, ct, kernel, stride, dilation, (padding[0][0], padding[1][0]))
+    offset = padding[0][0], padding[1][0]
+    geometry, index_size, scratch_size = _geometry(x, ct, kernel, stride, dilation, offset, 1)
+    function = library()[f"conv2d_filter_{x.dtype}"]
 
     def work(some: slice) -> None:
+        index, scratch = np.empty(index_size, np.int64), np.empty(scratch_size, x.dtype)
         for k in range(some.start, some.stop):
-            run(x, ct, parts[k], rows * k // count, rows * (k + 1) // count)
+            share = ctypes.c_int64(rows * k // count), ctypes.c_int64(rows * (k + 1) // count)
+            function(geometry, *map(_pointer, (x, ct, parts[k])), *share, _pointer(index), _pointer(scratch))
 
     cpu._share(work, count, ct.size * size)
     return np.ascontiguousarray(parts.sum(0)[:, :o].T).reshape(o, *kernel, x.shape[3])
+
+
+def _sum_of_convolutions(
+    xs: list[Array], ws: list[Array], stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    """The sum of the convolutions of each of `xs`, all of one shape, with its filters."""
+    if groups > 1:
+        images = zip(*(np.split(x, groups, -1) for x in xs), strict=True)
+        filters = zip(*(np.split(w, groups) for w in ws), strict=True)
+        pairs = zip(images, filters, strict=True)
+        return np.concatenate(
+            [_sum_of_convolutions(list(a), list(b), stride, padding, dilation, 1) for a, b in pairs], -1
+        )
+    hw = out_hw(xs[0].shape[1:3], ws[0].shape[1:3], stride, padding, dilation)
+    y = memory.empty((xs[0].shape[0], *hw, ws[0].shape[0]), xs[0].dtype)
+    dense = [np.ascontiguousarray(x) for x in xs]
+    _run([_convolve(dense, ws, y, stride, dilation, (padding[0][0], padding[1][0]))])
+    return y
 
 
 class _Job(NamedTuple):
@@ -100,37 +130,44 @@ def _run(jobs: list[_Job]) -> None:
     cpu._share(work, _SHARES, sum(job.cost for job in jobs))
 
 
-def _convolve(x: Array, w: Array, y: Array, stride: Pair, dilation: Pair, offset: Pair) -> _Job:
-    """y[n, r, q] = the sum of w[:, i, j] x[n, r sh + i dh - top, q sw + j dw - left]."""
-    if not w.size:  # no channels, or a phase that no tap meets
+def _convolve(xs: list[Array], ws: list[Array], y: Array, stride: Pair, dilation: Pair, offset: Pair) -> _Job:
+    """y[n, r, q] = the sum of w[:, i, j] x[n, r sh + i dh - top, q sw + j dw - left] over all x and w."""
+    if not ws[0].size:  # no channels, or a phase that no tap meets
         y[...] = 0
         return _Job(lambda start, stop: None, 0, 0)
-    taps = _in_blocks(w)
-    run = _loops("conv2d", x, y, w.shape[1:3], stride, dilation, offset)
-    return _Job(lambda *share: run(x, taps, y, *share), y.shape[0] * y.shape[1], y.size * w[:1].size)
+    x, w, taps = xs[0], ws[0], [_in_blocks(w) for w in ws]
+    geometry, index_size, scratch_size = _geometry(x, y, w.shape[1:3], stride, dilation, offset, len(xs))
+    function = library()[f"conv2d_{x.dtype}"]
+
+    def do(start: int, stop: int) -> None:
+        index, scratch = np.empty(index_size, np.int64), np.empty((len(xs), scratch_size), x.dtype)
+        share = ctypes.c_int64(start), ctypes.c_int64(stop)
+        work = _pointer(index), _pointer(scratch), ctypes.c_int64(scratch_size)
+        function(geometry, _pointers(xs), _pointers(taps), _pointer(y), *share, *work)
+
+    return _Job(do, y.shape[0] * y.shape[1], len(xs) * y.size * w[:1].size)
 
 
-def _loops(
-    name: str, x: Array, y: Array, kernel: Pair, stride: Pair, dilation: Pair, offset: Pair
-) -> Callable[..., None]:
-    """The C function `name` for images and results shaped like x and y: run(left, right, sums, from, to)."""
+def _geometry(
+    x: Array, y: Array, kernel: Pair, stride: Pair, dilation: Pair, offset: Pair, inputs: int
+) -> tuple[ctypes.Array, int, int]:
+    """What kernels.c must know of arrays shaped like x and y, and the sizes of the buffers it works in."""
     (_, h, w, c), (_, oh, ow, o) = x.shape, y.shape
     reach = (kernel[0] - 1) * dilation[0] + 1
     line = ((ow - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1) * c
-    deep = min(oh, max(1, (_TILE // max(line, 1) - reach) // stride[0] + 1))
+    deep = min(oh, max(1, (_TILE // inputs // max(line, 1) - reach) // stride[0] + 1))
     strides = (s // y.itemsize for s in y.strides[:3])
-    numbers = (h, w, c, oh, ow, o, *kernel, *stride, *dilation, *offset, *strides, deep)
-    geometry = (ctypes.c_int64 * len(numbers))(*numbers)
-    function = library()[f"{name}_{x.dtype}"]
+    numbers = (h, w, c, oh, ow, o, *kernel, *stride, *dilation, *offset, *strides, deep, inputs)
+    index_size = kernel[0] * kernel[1] * c + 2 * deep * ow + 64
+    return (ctypes.c_int64 * len(numbers))(*numbers), index_size, ((deep - 1) * stride[0] + reach) * line
 
-    def run(left: Array, right: Array, sums: Array, start: int, stop: int) -> None:
-        index = np.empty(kernel[0] * kernel[1] * c + 2 * deep * ow + 64, np.int64)
-        scratch = np.empty(((deep - 1) * stride[0] + reach) * line, x.dtype)
-        pointers = [ctypes.c_void_p(a.ctypes.data) for a in (left, right, sums, index, scratch)]
-        share = ctypes.c_int64(start), ctypes.c_int64(stop)
-        function(geometry, *pointers[:3], *share, *pointers[3:])
 
-    return run
+def _pointer(x: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(x.ctypes.data)
+
+
+def _pointers(arrays: list[Array]) -> ctypes.Array:
+    return (ctypes.c_void_p * len(arrays))(*(x.ctypes.data for x in arrays))
 
 
 def _phases(

@@ -63,6 +63,7 @@ def check() -> None:
         gamma, beta = w[0, 0]
         cases = {
             "conv2d": (x, w, *how),
+            "conv2d_tangent": (x + 1, w - 1, x, w, *how),
             "conv2d_input": (y, w, (7, 5), *how),
             "conv2d_filter": (x, y, (3, 2), *how),
             "batch_norm": (x, gamma, beta, 0.1),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import generic
+from . import generic, memory
 from .generic import Array, Padding, Pair, out_hw
 
 _TILE = 1 << 18  # elements of a scratch buffer: about one core's L2 cache in single precision
@@ -45,7 +45,7 @@ def conv2d(
         return np.concatenate([conv2d(a, b, stride, padding, dilation) for a, b in pairs], -1)
     o, kh, kw, _ = w.shape
     hw = out_hw(x.shape[1:3], (kh, kw), stride, padding, dilation)
-    y = np.empty((x.shape[0], *hw, o), x.dtype)
+    y = memory.empty((x.shape[0], *hw, o), x.dtype)
     taps = np.ascontiguousarray(w.reshape(o, -1).T)
 
     def work(images: slice) -> None:
@@ -72,14 +72,14 @@ def conv2d_input(
         return conv2d(ct, w[:, ::-1, ::-1].transpose(3, 1, 2, 0), stride, around, dilation)
 
     n, oh, ow, _ = ct.shape
-    dx = np.empty((n, *hw, c), ct.dtype)
+    dx = memory.empty((n, *hw, c), ct.dtype)
     taps = np.ascontiguousarray(w.reshape(o, -1))
 
     def work(images: slice) -> None:
         source, target = ct[images], dx[images]
         step = max(1, _TILE // (oh * ow * kh * kw * c))
-        patches = np.empty((step, oh, ow, kh, kw, c), ct.dtype)
-        padded = np.empty((step, hw[0] + top + bottom, hw[1] + left + right, c), ct.dtype)
+        patches = memory.empty((step, oh, ow, kh, kw, c), ct.dtype)
+        padded = memory.empty((step, hw[0] + top + bottom, hw[1] + left + right, c), ct.dtype)
         for tile in _tiles(len(source), step):
             count = tile.stop - tile.start
             _matmul(source[tile].reshape(-1, o), taps, patches[:count].reshape(-1, kh * kw * c))
@@ -120,6 +120,23 @@ def conv2d_filter(
     return np.ascontiguousarray(dw.T).reshape(o, *kernel, x.shape[3])
 
 
+@_half_as_single
+def conv2d_tangent(
+    dx: Array,
+    dw: Array,
+    x: Array,
+    w: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Change of conv2d(x, w) for changes of both: conv2d(dx, w) + conv2d(x, dw)."""
+    dy = conv2d(dx, w, stride, padding, dilation, groups)
+    dy += conv2d(x, dw, stride, padding, dilation, groups)
+    return dy
+
+
 def _patches(
     x: Array, kernel: Pair, hw: Pair, stride: Pair, padding: Padding, dilation: Pair
 ) -> Iterator[tuple[tuple[slice, slice], Array]]:
@@ -133,11 +150,11 @@ def _patches(
         return
     step = min(n, max(1, _TILE // (oh * ow * width)))
     deep = oh if step > 1 else min(oh, max(1, _TILE // (ow * width)))
-    padded = np.zeros((step, h + sum(padding[0]), w + sum(padding[1]), c), x.dtype)
+    padded = memory.zeros((step, h + sum(padding[0]), w + sum(padding[1]), c), x.dtype)
     image, row, col, channel = padded.strides
     strides = (image, row * stride[0], col * stride[1], row * dilation[0], col * dilation[1], channel)
     windows = np.lib.stride_tricks.as_strided(padded, (step, oh, ow, kh, kw, c), strides)
-    patches = np.empty((step, deep, ow, kh, kw, c), x.dtype)
+    patches = memory.empty((step, deep, ow, kh, kw, c), x.dtype)
     for tile in _tiles(n, step):
         count = tile.stop - tile.start
         padded[:count, top : top + h, left : left + w] = x[tile]
@@ -203,13 +220,13 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     """(y, xhat, mean, rstd) with the biased variance."""
     c, pixels = x.shape[-1], x.size // max(x.shape[-1], 1)
     rows = _lanes(x)
-    y, xhat = np.empty_like(rows), np.empty_like(rows)
+    y, xhat = memory.empty_like(rows), memory.empty_like(rows)
     tiles = _lane_tiles(rows)
     counts = np.array([(t.stop - t.start) * rows.shape[1] // c for t in tiles], np.float64)[:, None]
     means, squares = np.zeros((2, len(tiles), c))
 
     def moments(part: slice) -> None:
-        scratch = np.empty_like(rows[tiles[0]])
+        scratch = memory.empty_like(rows[tiles[0]])
         for k in range(part.start, part.stop):
             tile, d = rows[tiles[k]], scratch[: tiles[k].stop - tiles[k].start]
             mean = (_fold(tile, c) / counts[k]).astype(x.dtype)
@@ -271,7 +288,7 @@ def _moments(u: Array, xhat: Array) -> tuple[Array, Array]:
     sums = np.zeros((2, len(tiles), c))
 
     def work(part: slice) -> None:
-        scratch = np.empty_like(a[tiles[0]])
+        scratch = memory.empty_like(a[tiles[0]])
         for k in range(part.start, part.stop):
             product = np.multiply(a[tiles[k]], b[tiles[k]], out=scratch[: tiles[k].stop - tiles[k].start])
             sums[0, k] = _fold(a[tiles[k]], c)
@@ -285,13 +302,13 @@ def _moments(u: Array, xhat: Array) -> tuple[Array, Array]:
 def _affine(scaled: tuple[Array, Array] | None, xhat: Array, along: Array, level: Array) -> Array:
     """u * scale + xhat * along + level, with per-channel coefficients; `scaled` is (u, scale) or None."""
     rows = _lanes(xhat)
-    y = np.empty_like(rows)
+    y = memory.empty_like(rows)
     tiles = _lane_tiles(rows)
     b, c = (_repeat(v.astype(xhat.dtype), rows) for v in (along, level))
     u, a = (None, b) if scaled is None else (_lanes(scaled[0]), _repeat(scaled[1].astype(xhat.dtype), rows))
 
     def work(part: slice) -> None:
-        scratch = np.empty_like(rows[tiles[0]])
+        scratch = memory.empty_like(rows[tiles[0]])
         for t in tiles[part]:
             np.multiply(rows[t], b, out=y[t])
             np.add(y[t], c, out=y[t])
@@ -331,7 +348,7 @@ def _fold(tile: Array, c: int) -> Array:
 def relu(x: Array) -> Array:
     """max(x, 0); NaN stays NaN."""
     flat = np.ascontiguousarray(x).reshape(-1)
-    y = np.empty_like(flat)
+    y = memory.empty_like(flat)
     _share(lambda part: np.maximum(flat[part], 0, out=y[part]), flat.size, flat.size)
     return y.reshape(x.shape)
 
@@ -341,7 +358,7 @@ def relu_mask(t: Array, y: Array) -> Array:
     # np.where is ten times slower, and a product with the mask would turn a masked inf into NaN.
     bits = np.dtype(f"i{t.itemsize}")
     source, gate = np.ascontiguousarray(t).reshape(-1).view(bits), np.ascontiguousarray(y).reshape(-1)
-    out = np.empty_like(source)
+    out = memory.empty_like(source)
 
     def work(part: slice) -> None:
         step = min(_TILE // 2, part.stop - part.start)

@@ -14,7 +14,8 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 NAMES = (
-    "conv2d conv2d_input conv2d_filter pool_index pool_gather pool_scatter window_sum window_spread "
+    "conv2d conv2d_tangent conv2d_input conv2d_filter "
+    "pool_index pool_gather pool_scatter window_sum window_spread "
     "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
 ).split()
 
@@ -40,6 +41,24 @@ def conv2d(
     for i, j, rows, cols in taps(w.shape[1:3], hw, stride, dilation):
         y += xp.matmul(padded[:, rows, cols, :], xp.matrix_transpose(wide[:, i, j, :]))
     return xp.astype(y, x.dtype, copy=False)
+
+
+def conv2d_tangent(
+    xp: Any,
+    dx: Array,
+    dw: Array,
+    x: Array,
+    w: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    """Change of conv2d(x, w) for changes of both: conv2d(dx, w) + conv2d(x, dw)."""
+    how = stride, padding, dilation, groups
+    wide = [_widen(xp, a) for a in (dx, dw, x, w)]
+    dy = conv2d(xp, wide[0], wide[3], *how) + conv2d(xp, wide[2], wide[1], *how)
+    return xp.astype(dy, x.dtype, copy=False)
 
 
 def conv2d_input(

@@ -33,6 +33,7 @@ typedef struct {
     int64_t h, w, c, oh, ow, o, kh, kw, sh, sw, dh, dw, top, left;
     int64_t y_image, y_row, y_pixel; /* strides of y, which may be part of a larger array */
     int64_t deep;                    /* so many rows of y at a time: their input fits `scratch` */
+    int64_t inputs;                  /* y is the sum of so many convolutions */
 } geometry;
 
 typedef struct {
@@ -79,21 +80,23 @@ typedef real vector __attribute__((vector_size(BYTES), aligned(sizeof(real)), ma
 
 const int64_t NAME(lanes) = LANES;
 
-/* ROWS x `vectors` sums of products. The left row p lies at rows[p], in runs of `length` numbers `step` apart; the
- * right rows follow one another, `b_step` apart. */
-INLINE void NAME(tile)(const int vectors, vector sum[ROWS][2], const real *left, const int64_t *rows,
-                       const int64_t *runs, int64_t run_count, int64_t length, int64_t step, const real *b,
-                       int64_t b_step)
+/* ROWS x `vectors` sums of products, of `inputs` left and right factors. In each, the left row p lies at rows[p],
+ * in runs of `length` numbers `step` apart; the right rows follow one another, `b_step` apart, from `column` on. */
+INLINE void NAME(tile)(const int vectors, vector sum[ROWS][2], int64_t inputs, const real *const *left,
+                       const int64_t *rows, const int64_t *runs, int64_t run_count, int64_t length, int64_t step,
+                       const real *const *right, int64_t column, int64_t b_step)
 {
     vector s[ROWS][2] = {0}; /* in registers, which `sum` could not be */
-    const real *a[ROWS];
-    for (int p = 0; p < ROWS; p++)
-        a[p] = left + rows[p];
-    for (int64_t r = 0; r < run_count; r++)
-        for (int64_t t = runs[r]; t < runs[r] + length * step; t += step, b += b_step)
-            for (int p = 0; p < ROWS; p++)
-                for (int v = 0; v < vectors; v++)
-                    s[p][v] += a[p][t] * ((const vector *)b)[v];
+    for (int64_t k = 0; k < inputs; k++) {
+        const real *b = right[k] + column, *a[ROWS];
+        for (int p = 0; p < ROWS; p++)
+            a[p] = left[k] + rows[p];
+        for (int64_t r = 0; r < run_count; r++)
+            for (int64_t t = runs[r]; t < runs[r] + length * step; t += step, b += b_step)
+                for (int p = 0; p < ROWS; p++)
+                    for (int v = 0; v < vectors; v++)
+                        s[p][v] += a[p][t] * ((const vector *)b)[v];
+    }
     for (int p = 0; p < ROWS; p++)
         for (int v = 0; v < vectors; v++)
             sum[p][v] = s[p][v];
@@ -125,30 +128,31 @@ static const real *NAME(padded)(const geometry *g, const real *x, band b, real *
     return scratch;
 }
 
-/* Rows `from` to `to` of y. The taps lie in blocks of 2 vectors of output channels, the last perhaps of 1: for
+/* Rows `from` to `to` of y, the sum of what each x gives with its taps. These lie in blocks of 2 vectors of output channels, the last perhaps of 1: for
  * each block kh kw c rows. A left row is the window of a pixel, its runs are the rows of the window. */
-void NAME(conv2d)(const geometry *g, const real *x, const real *taps, real *y, int64_t from, int64_t to,
-                  int64_t *index, real *scratch)
+void NAME(conv2d)(const geometry *g, const real *const *x, const real *const *taps, real *y, int64_t from,
+                  int64_t to, int64_t *index, real *scratch, int64_t scratch_size)
 {
     int64_t fused = g->dw == 1 ? g->kw : 1, run_count = g->kh * g->kw / fused, length = fused * g->c, stride;
     for (band b; from < to; from += b.count) {
         b = next_band(g, from, to);
-        const real *image = NAME(padded)(g, x, b, scratch, &stride);
+        const real *images[2];
+        for (int64_t k = 0; k < g->inputs; k++)
+            images[k] = NAME(padded)(g, x[k], b, scratch + k * scratch_size, &stride);
         real *target = y + b.image * g->y_image + b.row * g->y_row;
         int64_t pixels = b.count * g->ow, *runs = index;
         int64_t *windows = grid(runs, g->kh, g->dh * stride, g->kw / fused, g->dw * g->c, 1);
         int64_t *places = grid(windows, b.count, g->sh * stride, g->ow, g->sw * g->c, 1);
         grid(places, b.count, g->y_row, g->ow, g->y_pixel, 1);
         for (int64_t o = 0; o < g->o; o += 2 * LANES) {
-            const real *block = taps + o * run_count * length;
-            int64_t channels = min(g->o - o, 2 * LANES);
+            int64_t block = o * run_count * length, channels = min(g->o - o, 2 * LANES);
             for (int64_t pixel = 0; pixel < pixels; pixel += ROWS) {
                 const int64_t *rows = windows + pixel;
                 vector sum[ROWS][2];
                 if (channels > LANES)
-                    NAME(tile)(2, sum, image, rows, runs, run_count, length, 1, block, 2 * LANES);
+                    NAME(tile)(2, sum, g->inputs, images, rows, runs, run_count, length, 1, taps, block, 2 * LANES);
                 else
-                    NAME(tile)(1, sum, image, rows, runs, run_count, length, 1, block, LANES);
+                    NAME(tile)(1, sum, g->inputs, images, rows, runs, run_count, length, 1, taps, block, LANES);
                 for (int p = 0; p < min(ROWS, pixels - pixel); p++)
                     if (channels == 2 * LANES) /* a copy of known size is a pair of instructions */
                         memcpy(target + places[pixel + p] + o, sum[p], 2 * BYTES);
@@ -176,9 +180,9 @@ void NAME(conv2d_filter)(const geometry *g, const real *x, const real *ct, real 
                 int vectors = g->o - o > LANES ? 2 : 1;
                 vector sum[ROWS][2];
                 if (vectors == 2)
-                    NAME(tile)(2, sum, image, rows, runs, b.count, g->ow, step, right + o, g->o);
+                    NAME(tile)(2, sum, 1, &image, rows, runs, b.count, g->ow, step, &right, o, g->o);
                 else
-                    NAME(tile)(1, sum, image, rows, runs, b.count, g->ow, step, right + o, g->o);
+                    NAME(tile)(1, sum, 1, &image, rows, runs, b.count, g->ow, step, &right, o, g->o);
                 for (int p = 0; p < min(ROWS, all - tap); p++)
                     for (int v = 0; v < vectors; v++)
                         ((vector *)(dw + (tap + p) * g->o + o))[v] += sum[p][v];

@@ -1,7 +1,7 @@
 """Two-dimensional convolution (cross-correlation) and its two transposes, a closed family of bilinear maps.
 
 x is (N, H, W, C), w is (O, kh, kw, C/groups), the result (N, H', W', O) with
-H' = (H + top + bottom - dilation (kh - 1) - 1) // stride + 1.
+H' = (H + top + bottom - dilation (kh - 1) - 1) // stride + 1. The tangent is one primitive: one pass.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import kernels_of
 from ..core import Primitive, aval_str, shape_of
-from ..rules import deflinear, promote
+from ..rules import add, defjoint, deflinear, defwhole, promote
 from .many import fold_first, front_to_last, last_to_front, one_by_one, split_first
 
 __all__ = ["conv2d", "conv2d_filter", "conv2d_input"]
@@ -100,6 +100,11 @@ def conv2d_filter(
 _conv2d = Primitive(
     "conv2d", lambda xp, x, w, **g: kernels_of(xp).conv2d(x, w, *g.values()), doc="convolution, NHWC and OHWI"
 )
+_conv2d_tangent = Primitive(
+    "conv2d_tangent",
+    lambda xp, dx, dw, x, w, **g: kernels_of(xp).conv2d_tangent(dx, dw, x, w, *g.values()),
+    doc="conv2d(dx, w) + conv2d(x, dw)",
+)
 _conv2d_input = Primitive(
     "conv2d_input",
     lambda xp, ct, w, hw, **g: kernels_of(xp).conv2d_input(ct, w, hw, *g.values()),
@@ -115,7 +120,7 @@ _conv2d_filter = Primitive(
 # from every side: the six transposes below are all of them.
 deflinear(
     _conv2d,
-    lambda x, w, **g: (shape_of(x)[0], *_out_hw(shape_of(x)[1:3], shape_of(w)[1:3], g), shape_of(w)[0]),
+    lambda x, w, **g: _out_shape(x, w, g),
     lambda ct, x, w, **g: _conv2d_input(ct, w, hw=shape_of(x)[1:3], **g),
     lambda ct, x, w, **g: _conv2d_filter(x, ct, kernel=shape_of(w)[1:3], **g),
 )
@@ -132,7 +137,38 @@ deflinear(
     lambda ct, x, c, kernel, **g: _conv2d(x, ct, **g),
 )
 
+
+def _tangent(dx: Any, dw: Any, x: Any, w: Any, g: dict[str, Any]) -> Any:
+    """conv2d(dx, w) + conv2d(x, dw), where None is zero."""
+    if dx is None or dw is None:
+        return None if dx is dw else _conv2d(x, dw, **g) if dx is None else _conv2d(dx, w, **g)
+    return _conv2d_tangent(dx, dw, x, w, **g)
+
+
+def _tangent_rule(primals: Any, tangents: Any, **g: Any) -> tuple[Any, Any]:
+    """The tangent of conv2d(u, w) + conv2d(x, v): it moves with u and v, and likewise with x and w."""
+    u, v, x, w = primals
+    du, dv, dx, dw = tangents
+    terms = [t for t in (_tangent(du, dv, x, w, g), _tangent(dx, dw, u, v, g)) if t is not None]
+    return _conv2d_tangent(*primals, **g), add(*terms) if len(terms) == 2 else terms[0]
+
+
+defwhole(_conv2d, lambda primals, tangents, **g: (_conv2d(*primals, **g), _tangent(*tangents, *primals, g)))
+defjoint(
+    _conv2d_tangent,
+    lambda args, g: _out_shape(args[2], args[3], g),
+    lambda ct, args, g, linear: [
+        _conv2d_filter(args[2], ct, kernel=shape_of(args[3])[1:3], **g)
+        if i
+        else _conv2d_input(ct, args[3], hw=shape_of(args[2])[1:3], **g)
+        for i in linear
+    ],
+    (0, 1),
+    lambda primals, tangents, g: _tangent_rule(primals, tangents, **g),
+)
+
 _conv2d.flops = lambda args, outs, params: _flops(outs[0], shape_of(args[1]))
+_conv2d_tangent.flops = lambda args, outs, params: 2 * _flops(outs[0], shape_of(args[3])) + math.prod(outs[0])
 _conv2d_input.flops = lambda args, outs, params: _flops(shape_of(args[0]), shape_of(args[1]))
 _conv2d_filter.flops = lambda args, outs, params: _flops(shape_of(args[1]), outs[0])
 
@@ -167,11 +203,15 @@ def _conv2d_filter_batch(args: Any, params: dict, batched: tuple[int, ...]) -> A
     return one_by_one(_conv2d_filter, args, params, batched)
 
 
-_conv2d.batch, _conv2d_input.batch, _conv2d_filter.batch = (
-    _conv2d_batch,
-    _conv2d_input_batch,
-    _conv2d_filter_batch,
-)
+def _conv2d_tangent_batch(args: Any, params: dict, batched: tuple[int, ...]) -> Any:
+    dx, dw, x, w = args
+    if batched == (0, 1):  # many directions at one point
+        return add(_conv2d_batch((dx, w), params, (0,)), _conv2d_batch((x, dw), params, (1,)))
+    return one_by_one(_conv2d_tangent, args, params, batched)
+
+
+_conv2d.batch, _conv2d_tangent.batch = _conv2d_batch, _conv2d_tangent_batch
+_conv2d_input.batch, _conv2d_filter.batch = _conv2d_input_batch, _conv2d_filter_batch
 
 
 def _flops(y: tuple[int, ...], w: tuple[int, ...]) -> int:
@@ -211,6 +251,10 @@ def pads(padding: Any) -> tuple[tuple[int, int], tuple[int, int]]:
 def window_count(size: int, pad: tuple[int, int], reach: int, stride: int) -> int:
     """How many windows that span `reach` cells fit along one axis."""
     return (size + pad[0] + pad[1] - reach) // stride + 1
+
+
+def _out_shape(x: Any, w: Any, g: dict[str, Any]) -> tuple[int, ...]:
+    return shape_of(x)[0], *_out_hw(shape_of(x)[1:3], shape_of(w)[1:3], g), shape_of(w)[0]
 
 
 def _out_hw(hw: Any, kernel: Any, g: dict[str, Any]) -> tuple[int, int]:

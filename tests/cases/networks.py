@@ -19,6 +19,12 @@ def conv_case(draw: Callable, rng: np.random.Generator) -> Case:
     return Case(lambda x, w: mg.conv2d(x, w, **conv.params), args, True)
 
 
+def conv_tangent_case(draw: Callable, rng: np.random.Generator) -> Case:
+    f, args, _ = conv_case(draw, rng)
+    ts = tuple(layout(draw, normal(rng, a.shape)) for a in args)
+    return Case(lambda *xs: mg.jvp(f, xs[:2], xs[2:])[1], (*args, *ts))
+
+
 def conv_input_case(draw: Callable, rng: np.random.Generator) -> Case:
     conv = draw(convolutions())
     args = layout(draw, normal(rng, conv.y)), layout(draw, normal(rng, conv.w))
@@ -99,6 +105,7 @@ def network_case(draw: Callable, rng: np.random.Generator) -> Case:
 
 CASES: dict[str, Callable] = {
     "conv2d": conv_case,
+    "conv2d_tangent": conv_tangent_case,
     "conv2d_input": conv_input_case,
     "conv2d_filter": conv_filter_case,
     "pool_index": max_pool_case,
@@ -126,7 +133,7 @@ COMPOSITES: dict[str, Callable] = {
 NUMPY_CALLS: dict[str, list] = {}
 
 # These take directions of their own type along with the primals, so mixing them is an error.
-ONE_DTYPE = {"pool_scatter", "batch_norm_transpose"}
+ONE_DTYPE = {"conv2d_tangent", "pool_scatter", "batch_norm_transpose"}
 ONE_DTYPE |= {name for name, case in CASES.items() if case is batch_norm_tangent_case}
 
 # Checked to third order, too.
