@@ -79,7 +79,7 @@ def conv2d_filter(
     # How the sum is parted depends on the shapes alone, so its bits do not depend on the number of threads.
     rows, most = ct.shape[0] * ct.shape[1], _SUMS // max(size * ct.shape[3], 1)
     count = min(rows, 16 if most >= 16 else max(most, 1))
-    parts = np.zeros((count, size, ct.shape[3]), x.dtype)
+    parts = memory.zeros((count, size, ct.shape[3]), x.dtype)
     offset = padding[0][0], padding[1][0]
     geometry, index_size, scratch_size = _geometry(x, ct, kernel, stride, dilation, offset, 1)
     function = library()[f"conv2d_filter_{x.dtype}"]

@@ -16,7 +16,7 @@ Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 NAMES = (
     "conv2d conv2d_tangent conv2d_input conv2d_filter "
     "pool_index pool_gather pool_scatter window_sum window_spread "
-    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
+    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask add zeros"
 ).split()
 
 
@@ -221,6 +221,19 @@ def relu(xp: Any, x: Array) -> Array:
 def relu_mask(xp: Any, t: Array, y: Array) -> Array:
     """t where y > 0, else 0: tangent and transpose of relu."""
     return xp.ascontiguousarray(xp.where(y > 0, t, 0))
+
+
+# ---- sums of large arrays, and memory to write to
+
+
+def add(xp: Any, a: Array, b: Array) -> Array:
+    """a + b for arrays of one shape and dtype."""
+    return a + b
+
+
+def zeros(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros that are going to be written to."""
+    return xp.zeros(shape, dtype=dtype)
 
 
 # ---- helpers

@@ -13,7 +13,7 @@ import numpy as np
 
 LARGE = 1 << 18  # bytes: what is smaller, malloc has at hand
 LINE = 64  # bytes of a cache line, the widest vector
-SLACK = 1.25  # how much more than was ever in use at once may be kept
+SLACK = 2  # times what was ever in use at once may be kept: a step needs its sizes at different times
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -24,7 +24,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < LARGE:
+    if size < LARGE or dtype.hasobject:
         return np.empty(shape, dtype)
     return np.asarray(Lease(POOL, POOL.take(size), shape, dtype))
 

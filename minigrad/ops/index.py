@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import kernels_of
 from ..core import Primitive, Tracer, dtype_of, namespace_of, nbytes_of, shape_of, size_of, touched
 from ..rules import astype, defjoint, deflinear, defzero, input_flops, no_flops
 from .elementwise import equal, where
@@ -115,7 +116,7 @@ def _impl_getitem(xp: Any, x: Any, index: Any) -> Any:
 
 def _impl_scatter(xp: Any, values: Any, index: Any, shape: tuple[int, ...]) -> Any:
     if _reaches_once(index):
-        out = xp.zeros(shape, dtype=values.dtype)
+        out = kernels_of(xp).zeros(shape, values.dtype)
         _put(xp, out, index, values)
         return out
     n = math.prod(shape)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import kernels_of
 from ..core import Primitive, dtype_of, namespace_of, shape_of, size_of
 from ..rules import astype, deflinear, no_flops
 from .create import array
@@ -211,7 +212,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
 
 
 def _impl_pad(xp: Any, x: Any, width: tuple[tuple[int, int], ...]) -> Any:
-    out = xp.zeros(_padded_shape(x, width), dtype=x.dtype)
+    out = kernels_of(xp).zeros(_padded_shape(x, width), x.dtype)
     out[_inside(x, width)] = x
     return out
 
