@@ -76,7 +76,8 @@ class BatchNorm(Module):
     """Batch normalisation over all axes but the last (Ioffe and Szegedy 2015): gain `gamma`, shift `beta`.
 
     With train=True, statistics are the batch's, and the running averages (Buffers) move towards them by
-    `momentum`, the variance as its unbiased estimate. With train=False, the running averages are used.
+    `momentum`, the variance as its unbiased estimate. With train=False, the running averages are used. In the
+    same pass a shortcut, shaped like x, may be added, and with `relu` what is negative becomes 0.
 
     >>> norm = BatchNorm(2)
     >>> norm(np.array([[1, 2], [3, 6]], np.float32), train=True).mean(axis=0)
@@ -85,22 +86,31 @@ class BatchNorm(Module):
     array([0.2, 0.4], dtype=float32)
     """
 
-    def __init__(self, n: int, eps: float = 1e-5, momentum: float = 0.1, dtype: DType = np.float32) -> None:
+    def __init__(
+        self,
+        n: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        dtype: DType = np.float32,
+        relu: bool = False,
+    ) -> None:
         self.gamma, self.beta = np.ones(n, dtype), np.zeros(n, dtype)
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum, self.relu = eps, momentum, relu
         self.running_mean, self.running_var = mg.Buffer(np.zeros(n, dtype)), mg.Buffer(np.ones(n, dtype))
 
-    def forward(self, x: Array, train: bool) -> Array:
+    def forward(self, x: Array, train: bool, shortcut: Array | None = None) -> Array:
         if not train:
             scale = self.gamma / mg.sqrt(self.running_var.value + self.eps)
-            return mg.add(mg.multiply(x, scale), self.beta - self.running_mean.value * scale)
+            y = mg.add(mg.multiply(x, scale), self.beta - self.running_mean.value * scale)
+            y = y if shortcut is None else mg.add(y, shortcut)
+            return mg.relu(y) if self.relu else y
         rows = x.size // x.shape[-1]
         if rows < 2:
             raise ValueError(
                 f"BatchNorm: a batch of shape {x.shape} has one row a channel, whose variance is no "
                 "estimate: use a larger batch, or train=False"
             )
-        y, mean, r = batch_norm_with_statistics(x, self.gamma, self.beta, self.eps)
+        y, mean, r = batch_norm_with_statistics(x, self.gamma, self.beta, self.eps, shortcut, self.relu)
         var = (1 / (r * r) - self.eps) * (rows / (rows - 1))
         for running, now in ((self.running_mean, mean), (self.running_var, var)):
             running.value = (1 - self.momentum) * running.value + self.momentum * now
@@ -242,15 +252,19 @@ class Sequential(Module):
 class Residual(Module):
     """body(x) + shortcut(x); the shortcut is x itself where none is given (He et al. 2016).
 
+    With a `norm` the body's output is normalised first, and its sum with the shortcut is part of that pass.
+
     >>> Residual(ReLU())(np.array([-1.0, 2.0]))
     array([-1.,  4.])
     """
 
-    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
-        self.body, self.shortcut = body, shortcut
+    def __init__(self, body: Module, shortcut: Module | None = None, norm: "BatchNorm | None" = None) -> None:
+        self.body, self.shortcut, self.norm = body, shortcut, norm
 
     def forward(self, x: Array, train: bool) -> Array:
-        return mg.add(self.body(x, train), x if self.shortcut is None else self.shortcut(x, train))
+        y = self.body(x, train)
+        beside = x if self.shortcut is None else self.shortcut(x, train)
+        return mg.add(y, beside) if self.norm is None else self.norm(y, train, beside)
 
 
 # ----- Activations -----

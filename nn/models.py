@@ -126,8 +126,8 @@ def basic_cifar(
     ) -> list[Module]:
         conv = Conv2d(n_in, n_out, size, rng, padding=padding, dtype=dtype)
         conv.weight = normal(rng, conv.weight.shape, std, dtype)
-        norm = [BatchNorm(n_out, dtype=dtype)] if batch_norm else []
-        return [conv, *norm, ReLU(), *([pool] if pool else [])]
+        then = BatchNorm(n_out, dtype=dtype, relu=True) if batch_norm else ReLU()
+        return [conv, then, *([pool] if pool else [])]
 
     last = Conv2d(64, classes, 1, rng, dtype=dtype)
     last.weight = normal(rng, last.weight.shape, 0.05, dtype)
@@ -154,13 +154,13 @@ def resnet(
     if depth not in RESNET_DEPTHS:
         raise ValueError(f"resnet: depth {depth} is unknown: use one of {RESNET_DEPTHS}, or resnet18()")
     rng = as_rng(rng)
-    layers = conv_bn(channels, 16, 3, rng, 1, dtype) + [ReLU()]
+    layers = conv_bn(channels, 16, 3, rng, 1, dtype, relu=True)
     n_in = 16
     for n_out in (16, 32, 64):
         for _ in range((depth - 2) // 6):
             stride = n_out // n_in
             shortcut = Subsample(stride, n_out - n_in) if stride > 1 else None
-            layers += [basic_block(n_in, n_out, stride, shortcut, rng, dtype), ReLU()]
+            layers.append(basic_block(n_in, n_out, stride, shortcut, rng, dtype))
             n_in = n_out
     return Sequential(*layers, GlobalAvgPool(), Linear(64, classes, rng, dtype=dtype))
 
@@ -174,13 +174,13 @@ def resnet18(classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = 
     (1, 10)
     """
     rng = as_rng(rng)
-    layers = conv_bn(channels, 64, 3, rng, 1, dtype) + [ReLU()]
+    layers = conv_bn(channels, 64, 3, rng, 1, dtype, relu=True)
     n_in = 64
     for n_out in (64, 128, 256, 512):
         for _ in range(2):
             stride = n_out // n_in
             shortcut = Sequential(*conv_bn(n_in, n_out, 1, rng, stride, dtype)) if stride > 1 else None
-            layers += [basic_block(n_in, n_out, stride, shortcut, rng, dtype), ReLU()]
+            layers.append(basic_block(n_in, n_out, stride, shortcut, rng, dtype))
             n_in = n_out
     return Sequential(*layers, GlobalAvgPool(), Linear(512, classes, rng, dtype=dtype))
 
@@ -200,7 +200,7 @@ def vgg(
     n_in = channels
     for n_out, repeats in zip((64, 128, 256, 512, 512), VGG_STAGES[depth], strict=True):
         for _ in range(repeats):
-            layers += [*conv_bn(n_in, n_out, 3, rng, 1, dtype), ReLU()]
+            layers += conv_bn(n_in, n_out, 3, rng, 1, dtype, relu=True)
             n_in = n_out
         layers.append(MaxPool2d(2))
     return Sequential(*layers, GlobalAvgPool(), Linear(512, classes, rng, dtype=dtype))
@@ -209,24 +209,25 @@ def vgg(
 # ----- Parts -----
 
 
-def conv_bn(n_in: int, n_out: int, size: int, rng: Rng, stride: int, dtype: DType) -> list[Module]:
-    """A convolution that keeps the size (but for `stride`), and batch norm, which makes a bias needless."""
-    return [
-        Conv2d(n_in, n_out, size, rng, stride, size // 2, bias=False, dtype=dtype),
-        BatchNorm(n_out, dtype=dtype),
-    ]
+def conv(n_in: int, n_out: int, size: int, rng: Rng, stride: int, dtype: DType) -> Conv2d:
+    """A convolution that keeps the size (but for `stride`); batch norm behind it makes a bias needless."""
+    return Conv2d(n_in, n_out, size, rng, stride, size // 2, bias=False, dtype=dtype)
+
+
+def conv_bn(
+    n_in: int, n_out: int, size: int, rng: Rng, stride: int, dtype: DType, relu: bool = False
+) -> list[Module]:
+    return [conv(n_in, n_out, size, rng, stride, dtype), BatchNorm(n_out, dtype=dtype, relu=relu)]
 
 
 def basic_block(
     n_in: int, n_out: int, stride: int, shortcut: Module | None, rng: Rng, dtype: DType
 ) -> Residual:
-    """Two 3x3 convolutions beside a shortcut; the relu after their sum follows in the network."""
-    return Residual(
-        Sequential(
-            *conv_bn(n_in, n_out, 3, rng, stride, dtype), ReLU(), *conv_bn(n_out, n_out, 3, rng, 1, dtype)
-        ),
-        shortcut,
+    """Two 3x3 convolutions beside a shortcut, with batch norm, and relu after their sum."""
+    body = Sequential(
+        *conv_bn(n_in, n_out, 3, rng, stride, dtype, relu=True), conv(n_out, n_out, 3, rng, 1, dtype)
     )
+    return Residual(body, shortcut, BatchNorm(n_out, dtype=dtype, relu=True))
 
 
 class Subsample(Module):

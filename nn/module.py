@@ -34,16 +34,19 @@ class Module:
     def __init_subclass__(cls) -> None:
         register_node(cls)
 
-    def __call__(self, x: Array, train: bool = False) -> Array:
-        """The layer's output for `x`. `train=True`: batch statistics and dropout, as during training."""
+    def __call__(self, x: Array, train: bool = False, *more: Array) -> Array:
+        """The layer's output for `x`. `train=True`: batch statistics and dropout, as during training.
+
+        `more` are further inputs, of a layer whose `forward` takes some.
+        """
         recorder = LOCAL.recorder
         try:
-            return self.forward(x, train) if recorder is None else recorder.call(self, x, train)
+            return self.forward(x, train, *more) if recorder is None else recorder.call(self, x, train, *more)
         except Exception:
             explain_layer()
             raise
 
-    def forward(self, x: Array, train: bool) -> Array:
+    def forward(self, x: Array, train: bool, *more: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x, train)")
 
     def __repr__(self) -> str:

@@ -306,7 +306,7 @@ def window_spread(ct: Any, hw: tuple, size: tuple, stride: tuple, padding: tuple
 # ----- Batch norm, channel by channel -----
 
 
-def batch_norm_residuals(x: Any, gamma: Any, beta: Any, eps: float) -> tuple:
+def batch_norm_residuals(x: Any, gamma: Any, beta: Any, shortcut: Any, eps: float, relu: bool) -> tuple:
     n = len(x)
     y, xhat, mu, r = np.empty_like(x), np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
     for c in range(len(gamma)):
@@ -315,15 +315,24 @@ def batch_norm_residuals(x: Any, gamma: Any, beta: Any, eps: float) -> tuple:
         r[c] = 1 / sqrt(sum(deviation * deviation, Number(0.0)) / n + eps)
         xhat[:, c] = deviation * r[c]
         y[:, c] = xhat[:, c] * gamma[c] + beta[c]
-    return y, xhat, mu, r
+    y = y if shortcut is None else y + shortcut
+    return (where_positive(y, y) if relu else y), xhat, mu, r
 
 
-def batch_norm(*args: Any, eps: float) -> tuple:
-    y, _, mu, r = batch_norm_residuals(*args, eps=eps)
+def batch_norm(*args: Any, **params: Any) -> tuple:
+    y, _, mu, r = batch_norm_residuals(*args, **params)
     return y, mu, r
 
 
-def batch_norm_tangent(u: Any, dgamma: Any, dbeta: Any, xhat: Any, r: Any, gamma: Any) -> Any:
+def where_positive(gate: Any, x: Any) -> Any:
+    """x where the gate is positive, 0 elsewhere."""
+    kept = [v if g > 0 else Number(0.0) for g, v in zip(gate.ravel(), x.ravel(), strict=True)]
+    return np.array(kept, object).reshape(x.shape)
+
+
+def batch_norm_tangent(
+    u: Any, dgamma: Any, dbeta: Any, ds: Any, xhat: Any, r: Any, gamma: Any, gate: Any
+) -> Any:
     n, y = len(xhat), np.empty_like(xhat)
     for c in range(len(gamma)):
         if u is None:
@@ -332,16 +341,18 @@ def batch_norm_tangent(u: Any, dgamma: Any, dbeta: Any, xhat: Any, r: Any, gamma
         a, total, product = gamma[c] * r[c], sum(u[:, c], Number(0.0)), sum(u[:, c] * xhat[:, c], Number(0.0))
         b, level = dgamma[c] - a * product / n, dbeta[c] - a * total / n
         y[:, c] = u[:, c] * a + xhat[:, c] * b + level
-    return y
+    y = y if ds is None else y + ds
+    return y if gate is None else where_positive(gate, y)
 
 
-def batch_norm_transpose(ct: Any, xhat: Any, r: Any, gamma: Any) -> tuple:
+def batch_norm_transpose(ct: Any, xhat: Any, r: Any, gamma: Any, gate: Any) -> tuple:
+    ct = ct if gate is None else where_positive(gate, ct)
     n, dx, dgamma, dbeta = len(xhat), np.empty_like(xhat), np.empty_like(gamma), np.empty_like(gamma)
     for c in range(len(gamma)):
         dgamma[c], dbeta[c] = sum(ct[:, c] * xhat[:, c], Number(0.0)), sum(ct[:, c], Number(0.0))
         a = gamma[c] * r[c]
         dx[:, c] = ct[:, c] * a + xhat[:, c] * -(a * dgamma[c] / n) + -(a * dbeta[c] / n)
-    return dx, dgamma, dbeta
+    return dx, dgamma, dbeta, ct
 
 
 # ----- Linear algebra -----

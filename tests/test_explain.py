@@ -108,8 +108,7 @@ def test_a_network_in_training_is_explained_layer_by_layer_and_stays_as_it_was()
     assert len(e.inputs) == len(mg.tree_leaves(model)) and not any(i.effect for i in e.inputs)
     assert e.inputs[0].name == "m.layers[0].weight"
     assert type(e.gradient) is nn.Sequential
-    used = {r.name: r.calls for r in e.rules if r.name in ("batch_norm", "relu")}
-    assert used == {"batch_norm": 7, "relu": 7}
+    assert [r.calls for r in e.rules if r.name == "batch_norm"] == [7]
     assert sum(r.calls for r in e.rules if r.name == "conv2d") == 7
     page = str(e)
     assert "model.layers[3].body.layers[0]  conv2d" in page and "outside layers" in page
@@ -291,7 +290,7 @@ def test_the_transposes_of_a_bilinear_one():
     }
     for name, source in transposes.items():
         assert f"transpose in {name:47}minigrad/ops/conv.py\n    {source}\n" in page
-    assert "jvp\n    the tangent in the place of x or w\n" in page
+    assert "_tangent(*tangents, *primals, **g)" in page
     assert "lambda args, outs, params: _flops(outs[0], shape_of(args[1]))" in page
 
 
@@ -328,7 +327,9 @@ def test_what_rules_there_are_for_which_argument():
     assert "jvp: due to t in y" in mg.show_rule("divide") and "transpose in y" not in mg.show_rule("divide")
     assert "constant: the derivative is zero" in mg.show_rule("greater")
     assert "jvp: complex arguments" in mg.show_rule("sign") and "_sign_rule" in mg.show_rule("sign")
-    assert "jvp: value and tangent" in mg.show_rule("relu") and "_relu_mask" in mg.show_rule("relu")
+    assert "jvp: value and tangent" in mg.show_rule("relu") and "relu_mask(tangents[0], y)" in mg.show_rule(
+        "relu"
+    )
 
 
 def test_lambdas_on_one_line_are_told_apart():
@@ -483,4 +484,4 @@ def test_a_summary_is_narrow_and_rich_draws_it():
     assert max(map(len, str(s).splitlines())) <= 110
     console = pytest.importorskip("rich.console").Console(width=120, record=True, file=io.StringIO())
     console.print(s)
-    assert "layers[10]: Linear" in console.export_text()
+    assert "layers[6]: Linear" in console.export_text()

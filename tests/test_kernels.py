@@ -357,26 +357,33 @@ norms = st.fixed_dictionaries(
             st.sampled_from([1, 2, 3, 16]),
         ),
         "dense": st.booleans(),
-        "present": st.tuples(st.booleans(), st.booleans(), st.booleans()),
+        "present": st.tuples(*[st.booleans()] * 5),
     }
 )
 
 
 def assert_batch_norms_equal_generic(kernels, dtype, shape, dense, present):
-    x, u = normal(0, shape, dtype, dense), normal(1, shape, dtype, dense)
-    gamma, beta, dgamma, dbeta = normal(2, (4, shape[-1]), dtype)
-    y, xhat, mean, rstd = generic.batch_norm(np, x, gamma, beta, 0.1)
-    for a, b in zip(kernels.batch_norm(x, gamma, beta, 0.1), (y, xhat, mean, rstd), strict=True):
+    """With any of the tangents, a shortcut and relu present."""
+    x, u, s = (normal(seed, shape, dtype, dense) for seed in (0, 1, 2))
+    gamma, beta, dgamma, dbeta = normal(3, (4, shape[-1]), dtype)
+    shortcut, relu = s if present[3] else None, present[4]
+    y, xhat, mean, rstd = generic.batch_norm(np, x, gamma, beta, 0.1, shortcut, relu)
+    for a, b in zip(
+        kernels.batch_norm(x, gamma, beta, 0.1, shortcut, relu), (y, xhat, mean, rstd), strict=True
+    ):
         assert_like(a, b, dtype)
-    changes = [v if here else None for v, here in zip((u, dgamma, dbeta), present, strict=True)]
+    changes = [v if here else None for v, here in zip((u, dgamma, dbeta), present[:3], strict=True)]
+    gate = y if relu else None
     assert_like(
-        kernels.batch_norm_tangent(*changes, xhat, rstd, gamma),
-        generic.batch_norm_tangent(np, *changes, xhat, rstd, gamma),
+        kernels.batch_norm_tangent(*changes, xhat, rstd, gamma, shortcut, gate),
+        generic.batch_norm_tangent(np, *changes, xhat, rstd, gamma, shortcut, gate),
         dtype,
     )
-    expected = generic.batch_norm_transpose(np, u, xhat, rstd, gamma)
-    for a, b in zip(kernels.batch_norm_transpose(u, xhat, rstd, gamma), expected, strict=True):
+    *expected, masked = generic.batch_norm_transpose(np, u, xhat, rstd, gamma, gate)
+    *back, ct = kernels.batch_norm_transpose(u, xhat, rstd, gamma, gate)
+    for a, b in zip(back, expected, strict=True):
         assert_like(a, b, dtype)
+    assert (ct == masked).all()
 
 
 @fast

@@ -205,7 +205,7 @@ def test_a_step_of_resnet_20_is_at_most_500_kb_and_written_in_under_2_s(tmp_path
     start = time.perf_counter()
     t.to_html(tmp_path / "step.html")
     assert time.perf_counter() - start < 2
-    assert len(t.ops) > 400
+    assert len(t.ops) > 300
     assert (tmp_path / "step.html").stat().st_size <= 500_000
 
 
@@ -359,7 +359,7 @@ def test_boxes_of_the_graph_open_into_layers_and_operations_and_close(show, step
 
     node(page, "layers[3]").dblclick()  # a residual block: its body is a box again
     assert node(page, "body").get_attribute("aria-expanded") == "false"
-    assert node(page, "add").count() == 1
+    assert node(page, "norm").get_attribute("aria-expanded") == "false"
     page.click("text=Open all")
     primals = [op for op in step.passes[0].ops if op.part == "primal" and op.of is None]
     assert page.locator(".node.op").count() == len(primals) and page.locator(".node.closed").count() == 0

@@ -16,8 +16,10 @@ from .generic import Array
 NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu_mask")
 
 
-def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
-    """(y, xhat, mean, rstd) with the biased variance."""
+def batch_norm(
+    x: Array, gamma: Array, beta: Array, eps: float, shortcut: Array | None = None, relu: bool = False
+) -> tuple[Array, Array, Array, Array]:
+    """(y, xhat, mean, rstd): y = gamma xhat + beta, plus shortcut, through relu; with the biased variance."""
     pixels = _pixels(x)
     # Deviations from any pixel of the batch are small where deviations from zero would lose digits.
     shift = x.reshape(-1, x.shape[-1])[0] if x.size else np.zeros(x.shape[-1], x.dtype)
@@ -25,13 +27,28 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     mean, var = shift + sums / pixels, np.maximum(squares / pixels - (sums / pixels) ** 2, 0)
     rstd = (var + eps) ** -0.5
     xhat, y = _pass("normalise", [x], [mean, rstd, gamma, beta], 2)
+    y = y if shortcut is None else cpu.add(y, shortcut)
+    y = cpu.relu(y) if relu else y
     return y, xhat, mean.astype(x.dtype), rstd.astype(x.dtype)
 
 
 def batch_norm_tangent(
-    dx: Array | None, dgamma: Array | None, dbeta: Array | None, xhat: Array, rstd: Array, gamma: Array
+    dx: Array | None,
+    dgamma: Array | None,
+    dbeta: Array | None,
+    xhat: Array,
+    rstd: Array,
+    gamma: Array,
+    dshortcut: Array | None = None,
+    y: Array | None = None,
 ) -> Array:
-    """Change of y for changes of x, gamma and beta; None is zero."""
+    """Change of y for changes of x, gamma, beta and shortcut; None is zero. y is given if it is a relu's."""
+    dy = _tangent(dx, dgamma, dbeta, xhat, rstd, gamma)
+    dy = dy if dshortcut is None else cpu.add(dy, dshortcut)
+    return dy if y is None else relu_mask(dy, y)
+
+
+def _tangent(dx, dgamma, dbeta, xhat, rstd, gamma):
     zero = np.zeros_like(gamma)
     along, level = (zero if d is None else d for d in (dgamma, dbeta))
     if dx is None:
@@ -41,12 +58,15 @@ def batch_norm_tangent(
     return _pass("affine", [dx, xhat], [scale, along - share * product, level - share * total], 1)[0]
 
 
-def batch_norm_transpose(ct: Array, xhat: Array, rstd: Array, gamma: Array) -> tuple[Array, Array, Array]:
-    """(dx, dgamma, dbeta) for the cotangent of y."""
+def batch_norm_transpose(
+    ct: Array, xhat: Array, rstd: Array, gamma: Array, y: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """(dx, dgamma, dbeta, dshortcut) for the cotangent of y, which is given if it is a relu's."""
+    ct = ct if y is None else relu_mask(ct, y)
     dbeta, dgamma = _sums("products", ct, xhat)
     scale, share = gamma * rstd, gamma * rstd / _pixels(xhat)
     (dx,) = _pass("affine", [ct, xhat], [scale, -share * dgamma, -share * dbeta], 1)
-    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype)
+    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype), ct
 
 
 def relu_mask(t: Array, y: Array) -> Array:

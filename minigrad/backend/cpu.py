@@ -216,10 +216,12 @@ window_spread = _by_image(generic.window_spread)
 
 
 @_half_as_single
-def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
-    """(y, xhat, mean, rstd) with the biased variance."""
+def batch_norm(
+    x: Array, gamma: Array, beta: Array, eps: float, shortcut: Array | None = None, relu: bool = False
+) -> tuple[Array, Array, Array, Array]:
+    """(y, xhat, mean, rstd): y = gamma xhat + beta, plus shortcut, through relu; with the biased variance."""
     c, pixels = x.shape[-1], x.size // max(x.shape[-1], 1)
-    rows = _lanes(x)
+    rows, beside = _lanes(x), None if shortcut is None else _lanes(shortcut)
     y, xhat = memory.empty_like(rows), memory.empty_like(rows)
     tiles = _lane_tiles(rows)
     counts = np.array([(t.stop - t.start) * rows.shape[1] // c for t in tiles], np.float64)[:, None]
@@ -250,6 +252,10 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
             np.multiply(xhat[t], scale, out=xhat[t])
             np.multiply(xhat[t], a, out=y[t])
             np.add(y[t], b, out=y[t])
+            if beside is not None:
+                np.add(y[t], beside[t], out=y[t])
+            if relu:
+                np.maximum(y[t], 0, out=y[t])
 
     _share(normalise, len(tiles), x.size)
     return y.reshape(x.shape), xhat.reshape(x.shape), mean.astype(x.dtype), rstd.astype(x.dtype)
@@ -257,9 +263,16 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
 
 @_half_as_single
 def batch_norm_tangent(
-    dx: Array | None, dgamma: Array | None, dbeta: Array | None, xhat: Array, rstd: Array, gamma: Array
+    dx: Array | None,
+    dgamma: Array | None,
+    dbeta: Array | None,
+    xhat: Array,
+    rstd: Array,
+    gamma: Array,
+    dshortcut: Array | None = None,
+    y: Array | None = None,
 ) -> Array:
-    """Change of y for changes of x, gamma and beta; None is zero."""
+    """Change of y for changes of x, gamma, beta and shortcut; None is zero. y is given if it is a relu's."""
     c, pixels = xhat.shape[-1], max(xhat.size // max(xhat.shape[-1], 1), 1)
     scale = gamma * rstd
     along = np.zeros(c) if dgamma is None else dgamma
@@ -268,17 +281,20 @@ def batch_norm_tangent(
         sum_dx, sum_product = _moments(dx, xhat)
         along = along - scale * sum_product / pixels
         level = level - scale * sum_dx / pixels
-    return _affine(None if dx is None else (dx, scale), xhat, along, level)
+    return _affine(None if dx is None else (dx, scale), xhat, along, level, dshortcut, y)
 
 
 @_half_as_single
-def batch_norm_transpose(ct: Array, xhat: Array, rstd: Array, gamma: Array) -> tuple[Array, Array, Array]:
-    """(dx, dgamma, dbeta) for the cotangent of y."""
+def batch_norm_transpose(
+    ct: Array, xhat: Array, rstd: Array, gamma: Array, y: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """(dx, dgamma, dbeta, dshortcut) for the cotangent of y, which is given if it is a relu's."""
+    ct = ct if y is None else relu_mask(ct, y)
     pixels = max(xhat.size // max(xhat.shape[-1], 1), 1)
     dbeta, dgamma = _moments(ct, xhat)
     scale = gamma * rstd
     dx = _affine((ct, scale), xhat, -scale * dgamma / pixels, -scale * dbeta / pixels)
-    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype)
+    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype), ct
 
 
 def _moments(u: Array, xhat: Array) -> tuple[Array, Array]:
@@ -299,9 +315,20 @@ def _moments(u: Array, xhat: Array) -> tuple[Array, Array]:
     return total[0], total[1]
 
 
-def _affine(scaled: tuple[Array, Array] | None, xhat: Array, along: Array, level: Array) -> Array:
-    """u * scale + xhat * along + level, with per-channel coefficients; `scaled` is (u, scale) or None."""
+def _affine(
+    scaled: tuple[Array, Array] | None,
+    xhat: Array,
+    along: Array,
+    level: Array,
+    plus: Array | None = None,
+    gate: Array | None = None,
+) -> Array:
+    """u * scale + xhat * along + level + plus, 0 where not gate > 0; `scaled` is (u, scale) or None.
+
+    The coefficients are per channel.
+    """
     rows = _lanes(xhat)
+    beside, mask = (None if a is None else _lanes(a) for a in (plus, gate))
     y = memory.empty_like(rows)
     tiles = _lane_tiles(rows)
     b, c = (_repeat(v.astype(xhat.dtype), rows) for v in (along, level))
@@ -314,6 +341,10 @@ def _affine(scaled: tuple[Array, Array] | None, xhat: Array, along: Array, level
             np.add(y[t], c, out=y[t])
             if u is not None:
                 np.add(y[t], np.multiply(u[t], a, out=scratch[: t.stop - t.start]), out=y[t])
+            if beside is not None:
+                np.add(y[t], beside[t], out=y[t])
+            if mask is not None:
+                np.copyto(y[t], 0, where=~(mask[t] > 0))
 
     _share(work, len(tiles), xhat.size)
     return y.reshape(xhat.shape)

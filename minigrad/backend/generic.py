@@ -169,13 +169,23 @@ def window_spread(xp: Any, ct: Array, hw: Pair, size: Pair, stride: Pair, paddin
 # ---- batch normalisation over all axes but the last
 
 
-def batch_norm(xp: Any, x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, ...]:
-    """(y, xhat, mean, rstd) with the biased variance."""
+def batch_norm(
+    xp: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    eps: float,
+    shortcut: Array | None = None,
+    relu: bool = False,
+) -> tuple[Array, ...]:
+    """(y, xhat, mean, rstd): y = gamma xhat + beta, plus shortcut, through relu; with the biased variance."""
     mean = _mean(xp, x)
     deviation = x - mean
     rstd = (_mean(xp, deviation * deviation) + eps) ** -0.5
     xhat = deviation * rstd
     y = xhat * gamma + beta
+    y = y if shortcut is None else y + shortcut
+    y = xp.maximum(y, 0) if relu else y
     return tuple(_in_rows(xp, a, x.dtype) for a in (y, xhat, mean, rstd))
 
 
@@ -187,8 +197,10 @@ def batch_norm_tangent(
     xhat: Array,
     rstd: Array,
     gamma: Array,
+    dshortcut: Array | None = None,
+    y: Array | None = None,
 ) -> Array:
-    """Change of y for changes of x, gamma and beta; None is zero."""
+    """Change of y for changes of x, gamma, beta and shortcut; None is zero. y is given if it is a relu's."""
     dy = xp.zeros(xhat.shape, dtype=xhat.dtype)
     if dx is not None:
         dy = dy + gamma * rstd * (dx - _mean(xp, dx) - xhat * _mean(xp, _widen(xp, xhat) * dx))
@@ -196,18 +208,21 @@ def batch_norm_tangent(
         dy = dy + dgamma * xhat
     if dbeta is not None:
         dy = dy + dbeta
-    return _in_rows(xp, dy, xhat.dtype)
+    if dshortcut is not None:
+        dy = dy + dshortcut
+    return _in_rows(xp, dy if y is None else xp.where(y > 0, dy, 0), xhat.dtype)
 
 
 def batch_norm_transpose(
-    xp: Any, ct: Array, xhat: Array, rstd: Array, gamma: Array
-) -> tuple[Array, Array, Array]:
-    """(dx, dgamma, dbeta) for the cotangent of y."""
+    xp: Any, ct: Array, xhat: Array, rstd: Array, gamma: Array, y: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """(dx, dgamma, dbeta, dshortcut) for the cotangent of y, which is given if it is a relu's."""
+    ct = ct if y is None else relu_mask(xp, ct, y)
     dx = batch_norm_tangent(xp, ct, None, None, xhat, rstd, gamma)  # self-adjoint in x
     axes = tuple(range(ct.ndim - 1))
     dgamma = xp.sum(_widen(xp, xhat) * ct, axis=axes, dtype=xp.float64)
     dbeta = xp.sum(ct, axis=axes, dtype=xp.float64)
-    return dx, xp.astype(dgamma, ct.dtype), xp.astype(dbeta, ct.dtype)
+    return dx, xp.astype(dgamma, ct.dtype), xp.astype(dbeta, ct.dtype), ct
 
 
 # ---- rectifier

@@ -44,7 +44,7 @@ softplus = elementwise(
 
 def _relu_rule(primals: Any, tangents: Any) -> tuple[Any, Any]:
     y = relu(*primals)
-    return y, None if tangents[0] is None else _relu_mask(tangents[0], y)
+    return y, None if tangents[0] is None else relu_mask(tangents[0], y)
 
 
 # The mask is read off the output, which the next layer keeps anyway, and is 0 at 0: relu'(0) = 0 (Bertoin et
@@ -53,12 +53,12 @@ relu = Primitive("relu", lambda xp, x: unboxed(kernels_of(xp).relu(xp.asarray(x)
 defwhole(relu, _relu_rule)
 relu.flops = elementwise_flops(1)
 
-_relu_mask = Primitive(
+relu_mask = Primitive(
     "relu_mask",
     lambda xp, t, y: unboxed(kernels_of(xp).relu_mask(xp.asarray(t), xp.asarray(y))),
     doc="t where y > 0, else 0; its own transpose",
 )
-deflinear(_relu_mask, lambda t, y: shape_of(t), lambda ct, t, y: _relu_mask(ct, y))
+deflinear(relu_mask, lambda t, y: shape_of(t), lambda ct, t, y: relu_mask(ct, y))
 # Beside many tangents there may be one y, which the kernel does not repeat.
-_relu_mask.batch = lambda args, params, batched: where(greater(args[1], 0), args[0], 0.0)
-_relu_mask.flops = elementwise_flops(1)
+relu_mask.batch = lambda args, params, batched: where(greater(args[1], 0), args[0], 0.0)
+relu_mask.flops = elementwise_flops(1)

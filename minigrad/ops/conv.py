@@ -138,7 +138,7 @@ deflinear(
 )
 
 
-def _tangent(dx: Any, dw: Any, x: Any, w: Any, g: dict[str, Any]) -> Any:
+def _tangent(dx: Any, dw: Any, x: Any, w: Any, **g: Any) -> Any:
     """conv2d(dx, w) + conv2d(x, dw), where None is zero."""
     if dx is None or dw is None:
         return None if dx is dw else _conv2d(x, dw, **g) if dx is None else _conv2d(dx, w, **g)
@@ -149,11 +149,11 @@ def _tangent_rule(primals: Any, tangents: Any, **g: Any) -> tuple[Any, Any]:
     """The tangent of conv2d(u, w) + conv2d(x, v): it moves with u and v, and likewise with x and w."""
     u, v, x, w = primals
     du, dv, dx, dw = tangents
-    terms = [t for t in (_tangent(du, dv, x, w, g), _tangent(dx, dw, u, v, g)) if t is not None]
+    terms = [t for t in (_tangent(du, dv, x, w, **g), _tangent(dx, dw, u, v, **g)) if t is not None]
     return _conv2d_tangent(*primals, **g), add(*terms) if len(terms) == 2 else terms[0]
 
 
-defwhole(_conv2d, lambda primals, tangents, **g: (_conv2d(*primals, **g), _tangent(*tangents, *primals, g)))
+defwhole(_conv2d, lambda primals, tangents, **g: (_conv2d(*primals, **g), _tangent(*tangents, *primals, **g)))
 defjoint(
     _conv2d_tangent,
     lambda args, g: _out_shape(args[2], args[3], g),

@@ -62,23 +62,30 @@ def batch_norm_case(draw: Callable, rng: np.random.Generator) -> Case:
         st.sampled_from([(3, 1), (5, 3), (2, 3, 2), (2, 2, 2, 3), (3, 4, 1, 2)])
     )  # three rows at least: two would always become ±1
     eps = draw(st.sampled_from([1e-5, 1e-3, 0.1]))
-    args = distinct(rng, shape), normal(rng, shape[-1:]), normal(rng, shape[-1:])
-    return Case(lambda *xs: mg.batch_norm(*xs, eps=eps), tuple(layout(draw, a) for a in args))
+    args = [distinct(rng, shape), normal(rng, shape[-1:]), normal(rng, shape[-1:])]
+    relu = draw(st.booleans())
+    if draw(st.booleans()):
+        args.append(normal(rng, shape))
+    return Case(
+        lambda x, g, b, s=None: mg.batch_norm(x, g, b, eps, s, relu), tuple(layout(draw, a) for a in args)
+    )
 
 
 def batch_norm_tangent_case(draw: Callable, rng: np.random.Generator) -> Case:
     f, args, _ = batch_norm_case(draw, rng)
     ts = tuple(layout(draw, normal(rng, a.shape)) for a in args)
-    if draw(st.booleans()):  # gamma and beta without a tangent
-        return Case(lambda x, g, b, t: mg.jvp(lambda x: f(x, g, b), (x,), (t,))[1], (*args, ts[0]))
-    return Case(lambda *xs: mg.jvp(f, xs[:3], xs[3:])[1], (*args, *ts))
+    n, k = len(args), draw(st.sampled_from([0, len(args) - 1, None]))
+    if k is not None:  # one argument alone moves
+        alone = lambda *xs: mg.jvp(lambda a: f(*xs[:k], a, *xs[k + 1 : n]), (xs[k],), (xs[n],))[1]  # noqa: E731
+        return Case(alone, (*args, ts[k]))
+    return Case(lambda *xs: mg.jvp(f, xs[:n], xs[n:])[1], (*args, *ts))
 
 
 def batch_norm_transpose_case(draw: Callable, rng: np.random.Generator) -> Case:
     f, args, _ = batch_norm_case(draw, rng)
     c = layout(draw, normal(rng, args[0].shape))
-    keep = draw(st.sampled_from([slice(0, 3), slice(0, 1), slice(1, 3)]))
-    return Case(lambda *xs: mg.vjp(f, *xs[:3])[1](xs[3])[keep], (*args, c))
+    keep = draw(st.sampled_from([slice(0, None), slice(0, 1), slice(1, None)]))
+    return Case(lambda *xs: mg.vjp(f, *xs[:-1])[1](xs[-1])[keep], (*args, c))
 
 
 def cross_entropy_case(draw: Callable, rng: np.random.Generator) -> Case:
