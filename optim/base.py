@@ -169,4 +169,4 @@ class Optimizer:
 def dot(a: Array, b: Array) -> float:
     """⟨a, b⟩ of two arrays of one shape, summed in float64 whatever their dtype."""
     xp = mg.backend_of(a, b).xp
-    return float(xp.dot(xp.ravel(a).astype(np.float64), xp.ravel(b).astype(np.float64)))
+    return float(xp.einsum("i,i->", xp.ravel(a), xp.ravel(b), dtype=np.float64))

@@ -98,19 +98,20 @@ class CurveBall(Optimizer):
             dz = J.T(g + HJz) + damping * z  # the reverse-mode pass: dz = Ĥ z + g
             if wd:
                 dz += wd * w
-            self._check_gradient(dot(dz, dz))
+            dzdz = dot(dz, dz)
+            self._check_gradient(dzdz)
 
             if self._needs_model(self.count):
                 passes["jvp"] += 1
                 Jdz = J(dz)  # forward-mode pass 2
                 HJdz = H(Jdz)
                 # The model on the directions (dz, z): A from Ĥ, b from the gradient, all in output space.
-                a11 = dot(Jdz, HJdz) + damping * dot(dz, dz)
+                a11 = dot(Jdz, HJdz) + damping * dzdz
                 a12 = dot(Jz, HJdz) + damping * dot(dz, z)
                 a22 = dot(Jz, HJz) + damping * dot(z, z)
                 b = [dot(g, Jdz) + wd * dot(w, dz), dot(g, Jz) + wd * dot(w, z)]
                 model = QuadraticModel(np.array([[a11, a12], [a12, a22]]), np.array(b))
-                if self.rho is None and a11 <= 0 < dot(dz, dz):
+                if self.rho is None and a11 <= 0 < dzdz:
                     raise ValueError(
                         f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta "
                         "have no automatic values: use lam > 0, or give rho and beta"
