@@ -188,9 +188,12 @@ def test_conv_adjoints(get, case):
 @pytest.mark.parametrize("budget", [64, 2000, 1 << 18])
 def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
     """Part of an image at a time, a few images and a remainder, all at once; stacked products likewise."""
-    monkeypatch.setattr(kernels, "_TILE", budget)
+    monkeypatch.setattr(cpu, "_TILE", budget)
     monkeypatch.setattr(cpu, "_GEMM", 100 * budget)
+    monkeypatch.setattr(c, "_BAND", budget)
+    monkeypatch.setattr(c, "_PIXELS", budget // 100)
     monkeypatch.setattr(c, "_SUMS", budget)
+    c._layout.cache_clear()
     x, w = normal(0, (5, 13, 11, 4), "f8"), normal(1, (3, 3, 3, 4), "f8")
     for stride in ((1, 1), (2, 2)):
         how = (stride, ((1, 1), (1, 0)), (1, 1), 1)
@@ -201,6 +204,23 @@ def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
         assert_like(kernels.conv2d_input(y, w, (13, 11), *how), dx, "f8")
         dw = generic.conv2d_filter(np, x, y, (3, 3), *how)
         assert_like(kernels.conv2d_filter(x, y, (3, 3), *how), dw, "f8")
+    c._layout.cache_clear()
+
+
+@NEEDS_CC
+@fast
+@given(case=convolutions(), end=st.sampled_from([-1000, 10**9]), dtype=st.sampled_from(["f4", "f8"]))
+def test_conv_in_c_at_each_position_of_the_window_or_at_all_at_once(case, end, dtype):
+    x_shape, w_shape, how, seed, dense = case
+    x, w = normal(seed, x_shape, dtype, dense), normal(seed + 1, w_shape, dtype, dense)
+    y = generic.conv2d(np, x, w, *how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(c, "_END", end)
+        c._layout.cache_clear()
+        assert_like(c.conv2d_tangent(x, w, x, w, *how), 2 * y, dtype)
+        dw = generic.conv2d_filter(np, x, y, w_shape[1:3], *how)
+        assert_like(c.conv2d_filter(x, y, w_shape[1:3], *how), dw, dtype)
+    c._layout.cache_clear()
 
 
 def test_cpu_is_deterministic():

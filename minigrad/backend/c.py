@@ -1,15 +1,16 @@
 """Convolution in C: the functions and layouts of `generic` without its `xp`, in single and double precision.
 
-The loops are in kernels.c. Here the filters are brought into the order it reads, the transpose in the images
-becomes convolutions, and rows of images are shared out to threads: ctypes lets go of Python's lock.
+The loops are in convolution.c. Here the filters are brought into the order it reads, the transpose in the
+images becomes convolutions, and all threads are sent to take bands of it: ctypes lets go of Python's lock.
 """
 
 import ctypes
 import functools
 import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,14 @@ from .generic import Array, Padding, Pair, out_hw
 
 NAMES = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter")
 
-_TILE = 1 << 14  # elements of a scratch buffer: part of one core's L2 cache
-_SHARES = 1 << 10  # as even as that is the work of the threads
-_SUMS = 1 << 24  # elements of all partial sums of a derivative in the filters
+_BAND = (
+    1 << 15
+)  # numbers of the images that a thread looks at together: they should stay in one core's L2 cache
+_PIXELS = 96  # so many at least share one reading of all filters
+_SUMS = 1 << 20  # elements of all partial sums of a derivative in the filters
+_TASKS = 16  # pieces that it is cut into: they keep several threads equally busy
+_END = 8  # the end of a tile takes about as long as so many taps
+_SPEED = 16  # multiplications in the time of one operation of NumPy
 
 
 def conv2d(
@@ -74,24 +80,30 @@ def conv2d_filter(
     if groups > 1:
         pairs = zip(np.split(x, groups, -1), np.split(ct, groups, -1), strict=True)
         return np.concatenate([conv2d_filter(a, b, kernel, stride, padding, dilation) for a, b in pairs])
-    x, o, size = np.ascontiguousarray(x), ct.shape[3], kernel[0] * kernel[1] * x.shape[3]
-    ct = np.ascontiguousarray(_whole_vectors(ct, -1))
+    x, ct, o = np.ascontiguousarray(x), np.ascontiguousarray(ct), ct.shape[3]
+    dw = memory.empty((o, *kernel, x.shape[3]), x.dtype)
+    if not dw.size:
+        return dw
+    how = _layout(
+        x.shape, ct.shape, ct.strides, x.dtype, kernel, stride, dilation, (padding[0][0], padding[1][0]), 1
+    )
     # How the sum is parted depends on the shapes alone, so its bits do not depend on the number of threads.
-    rows, most = ct.shape[0] * ct.shape[1], _SUMS // max(size * ct.shape[3], 1)
-    count = min(rows, 16 if most >= 16 else max(most, 1))
-    parts = memory.zeros((count, size, ct.shape[3]), x.dtype)
-    offset = padding[0][0], padding[1][0]
-    geometry, index_size, scratch_size = _geometry(x, ct, kernel, stride, dilation, offset, 1)
-    function = library()[f"conv2d_filter_{x.dtype}"]
+    taps, blocks = dw[0].size // how.lists, -(-o // _width(x.dtype))
+    size = blocks * _width(x.dtype) * how.lists * -(-taps // _tile_rows(x.dtype)) * _tile_rows(x.dtype)
+    parts = max(1, min(_TASKS, how.rows, _SUMS // size))
+    cuts = min(blocks, -(-_TASKS // parts))
+    sums, next_task = memory.empty((parts, size), x.dtype), ctypes.c_int64(0)
+    add_up, fold = _function("conv2d_filter", x.dtype), _function("conv2d_fold", x.dtype)
 
-    def work(some: slice) -> None:
-        index, scratch = np.empty(index_size, np.int64), np.empty(scratch_size, x.dtype)
-        for k in range(some.start, some.stop):
-            share = ctypes.c_int64(rows * k // count), ctypes.c_int64(rows * (k + 1) // count)
-            function(geometry, *map(_pointer, (x, ct, parts[k])), *share, _pointer(index), _pointer(scratch))
+    def work(part: slice) -> None:
+        add_up(how.numbers, *_at([x], ct, sums), *_numbers(parts, cuts), ctypes.byref(next_task), *_room(how))
 
-    cpu._share(work, count, ct.size * size)
-    return np.ascontiguousarray(parts.sum(0)[:, :o].T).reshape(o, *kernel, x.shape[3])
+    def finish(part: slice) -> None:
+        fold(*_numbers(o, how.lists, taps, parts), *_at(sums, dw), *_numbers(part.start, part.stop))
+
+    cpu._share(work, cpu.workers(), ct.size * dw[0].size // _SPEED)
+    cpu._share(finish, blocks, sums.size)
+    return dw
 
 
 def _sum_of_convolutions(
@@ -113,61 +125,129 @@ def _sum_of_convolutions(
 
 
 class _Job(NamedTuple):
-    """Work that can be done row by row: do(from, to), on so many rows, by so many multiplications."""
+    """Work for as many threads as call do(), of so many multiplications."""
 
-    do: Callable[[int, int], None]
-    rows: int
+    do: Callable[[], None]
     cost: int
 
 
 def _run(jobs: list[_Job]) -> None:
-    """All jobs, the same share of each on every thread."""
+    """All jobs, each by all threads."""
 
     def work(part: slice) -> None:
         for job in jobs:
-            job.do(job.rows * part.start // _SHARES, job.rows * part.stop // _SHARES)
+            job.do()
 
-    cpu._share(work, _SHARES, sum(job.cost for job in jobs))
+    cpu._share(work, cpu.workers(), sum(job.cost for job in jobs) // _SPEED)
 
 
 def _convolve(xs: list[Array], ws: list[Array], y: Array, stride: Pair, dilation: Pair, offset: Pair) -> _Job:
     """y[n, r, q] = the sum of w[:, i, j] x[n, r sh + i dh - top, q sw + j dw - left] over all x and w."""
-    if not ws[0].size:  # no channels, or a phase that no tap meets
-        y[...] = 0
-        return _Job(lambda start, stop: None, 0, 0)
-    x, w, taps = xs[0], ws[0], [_in_blocks(w) for w in ws]
-    geometry, index_size, scratch_size = _geometry(x, y, w.shape[1:3], stride, dilation, offset, len(xs))
-    function = library()[f"conv2d_{x.dtype}"]
+    x, w, taps = xs[0], ws[0], [_packed(w) for w in ws]
+    how = _layout(x.shape, y.shape, y.strides, x.dtype, w.shape[1:3], stride, dilation, offset, len(xs))
+    function, next_row = _function("conv2d", x.dtype), ctypes.c_int64(0)
 
-    def do(start: int, stop: int) -> None:
-        index, scratch = np.empty(index_size, np.int64), np.empty((len(xs), scratch_size), x.dtype)
-        share = ctypes.c_int64(start), ctypes.c_int64(stop)
-        work = _pointer(index), _pointer(scratch), ctypes.c_int64(scratch_size)
-        function(geometry, _pointers(xs), _pointers(taps), _pointer(y), *share, *work)
+    def do() -> None:
+        function(how.numbers, *_at(xs, taps, y), ctypes.byref(next_row), *_room(how))
 
-    return _Job(do, y.shape[0] * y.shape[1], len(xs) * y.size * w[:1].size)
+    return _Job(do, len(xs) * y.size * w[:1].size)
 
 
-def _geometry(
-    x: Array, y: Array, kernel: Pair, stride: Pair, dilation: Pair, offset: Pair, inputs: int
-) -> tuple[ctypes.Array, int, int]:
-    """What kernels.c must know of arrays shaped like x and y, and the sizes of the buffers it works in."""
-    (_, h, w, c), (_, oh, ow, o) = x.shape, y.shape
-    reach = (kernel[0] - 1) * dilation[0] + 1
-    line = ((ow - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1) * c
-    deep = min(oh, max(1, (_TILE // inputs // max(line, 1) - reach) // stride[0] + 1))
-    strides = (s // y.itemsize for s in y.strides[:3])
-    numbers = (h, w, c, oh, ow, o, *kernel, *stride, *dilation, *offset, *strides, deep, inputs)
-    index_size = kernel[0] * kernel[1] * c + 2 * deep * ow + 64
-    return (ctypes.c_int64 * len(numbers))(*numbers), index_size, ((deep - 1) * stride[0] + reach) * line
+class _Layout(NamedTuple):
+    """The geometry as convolution.c reads it, what is needed of it here, and the bytes of room to work in."""
+
+    numbers: ctypes.Array
+    rows: int
+    lists: int
+    tables: int
+    band: int
 
 
-def _pointer(x: Array) -> ctypes.c_void_p:
-    return ctypes.c_void_p(x.ctypes.data)
+@functools.lru_cache(maxsize=256)
+def _layout(
+    x: tuple[int, ...],
+    y: tuple[int, ...],
+    y_strides: tuple[int, ...],
+    dtype: np.dtype,
+    kernel: Pair,
+    stride: Pair,
+    dilation: Pair,
+    offset: Pair,
+    inputs: int,
+) -> _Layout:
+    """For images and results of these shapes."""
+    (_, h, w, c), (n, oh, ow, o) = x, y
+    # Taps that meet nothing but zeros are left out, one position of the window after the other, where that is
+    # less work than all positions at once.
+    meets = [
+        sum(0 <= r * s + i * d - off < size for i in range(k) for r in range(count))
+        for size, count, k, s, d, off in zip((h, w), (oh, ow), kernel, stride, dilation, offset, strict=True)
+    ]
+    useful, everything = math.prod(meets), kernel[0] * kernel[1] * oh * ow
+    lists = kernel[0] * kernel[1] if useful * (c + _END) < everything * c else 1
+    padded = lists == 1 and useful < everything
+
+    reach = max((kernel[0] - 1) * dilation[0] + 1, 0)  # there may be no taps at all
+    line = max((ow - 1) * stride[1] + (kernel[1] - 1) * dilation[1] + 1, 0) * c
+    fit = _BAND // inputs // max(line, 1)
+    whole = fit // max(oh * stride[0] + reach, 1) * oh  # rows of images that fit whole
+    deep = max(whole, (fit - reach) // stride[0] + 1, _PIXELS // max(ow, 1), 1)
+    images = (deep + oh - 2) // max(oh, 1) + 1
+    room = (deep * stride[0] + images * reach) * line if padded else 0
+
+    strides = (s // dtype.itemsize for s in y_strides[:3])
+    sizes = h, w, c, oh, ow, o, *kernel, *stride, *dilation, *offset
+    numbers = *sizes, *strides, n * oh, deep, inputs, room, lists, padded
+    tables, band = kernel[0] * kernel[1] * c + lists * (2 * deep * ow + 64), inputs * room
+    packed = (ctypes.c_int64 * len(numbers))(*numbers)
+    return _Layout(packed, n * oh, lists, 8 * tables, band * dtype.itemsize)
 
 
-def _pointers(arrays: list[Array]) -> ctypes.Array:
-    return (ctypes.c_void_p * len(arrays))(*(x.ctypes.data for x in arrays))
+class _Room(threading.local):
+    """Memory that a thread works in, call after call."""
+
+    memory = np.empty(0, np.uint8)
+
+
+_ROOM = _Room()
+
+
+def _room(how: _Layout) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
+    """This thread's room for tables of places and for a band."""
+    if _ROOM.memory.nbytes < how.tables + how.band:
+        _ROOM.memory = np.empty(how.tables + how.band, np.uint8)
+    start = _ROOM.memory.ctypes.data
+    return ctypes.c_void_p(start), ctypes.c_void_p(start + how.tables)
+
+
+def _packed(w: Array) -> Array:
+    """Filters as convolution.c reads them, in blocks of output channels."""
+    blocks, pack = -(-len(w) // _width(w.dtype)), _function("conv2d_pack", w.dtype)
+    packed = memory.empty((blocks * _width(w.dtype) * w[:1].size,), w.dtype)
+    shape, strides = (
+        (ctypes.c_int64 * 4)(*w.shape),
+        (ctypes.c_int64 * 4)(*(s // w.itemsize for s in w.strides)),
+    )
+
+    def work(part: slice) -> None:
+        pack(shape, strides, *_at(w, packed), *_numbers(part.start, part.stop))
+
+    cpu._share(work, blocks, w.size)
+    return packed
+
+
+def _at(*arrays: Array | list[Array]) -> list[Any]:
+    """Pointers to arrays, and to pointers for a list of them."""
+    return [
+        (ctypes.c_void_p * len(a))(*(x.ctypes.data for x in a))
+        if isinstance(a, list)
+        else ctypes.c_void_p(a.ctypes.data)
+        for a in arrays
+    ]
+
+
+def _numbers(*numbers: int) -> list[ctypes.c_int64]:
+    return [ctypes.c_int64(n) for n in numbers]
 
 
 def _phases(
@@ -188,28 +268,24 @@ def _phases(
         yield slice(u, size, stride), taps, dilation // common, (last * dilation - u - pad) // stride
 
 
-def _in_blocks(w: Array) -> Array:
-    """Filters as kernels.c reads them: blocks of 2 vectors of output channels, the last perhaps of 1."""
-    w = _whole_vectors(w.reshape(len(w), -1), 0)
-    both = 2 * _lanes(w.dtype)
-    count, taps = len(w) // both, w.shape[1]
-    pairs = w[: count * both].reshape(count, both, taps)
-    return np.concatenate([pairs.swapaxes(1, 2).ravel(), w[count * both :].T.ravel()])
+@functools.cache
+def _width(dtype: np.dtype) -> int:
+    """How many output channels are a block."""
+    return ctypes.c_int64.in_dll(library(), f"width_{dtype}").value
 
 
-def _whole_vectors(x: Array, axis: int) -> Array:
-    """x with zeros after the end of an axis, up to a whole number of vectors."""
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (0, -x.shape[axis] % _lanes(x.dtype))
-    return np.pad(x, widths) if any(widths[axis]) else x
+@functools.cache
+def _tile_rows(dtype: np.dtype) -> int:
+    return ctypes.c_int64.in_dll(library(), f"tile_rows_{dtype}").value
 
 
-def _lanes(dtype: np.dtype) -> int:
-    """How many numbers a vector holds."""
-    return ctypes.c_int64.in_dll(library(), f"lanes_{dtype}").value
+@functools.cache
+def _function(name: str, dtype: np.dtype) -> Callable[..., None]:
+    """A function of convolution.c for arrays of a dtype."""
+    return library()[f"{name}_{dtype}"]
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """kernels.c, compiled for this machine; raises an error where that does not work."""
-    return compiler.library(Path(__file__).with_name("kernels.c"))
+    """convolution.c, compiled for this machine; raises an error where that does not work."""
+    return compiler.library(Path(__file__).with_name("convolution.c"))

@@ -4,13 +4,14 @@ Batch norm is one pass that adds up and one that writes, over rows of several pi
 threads. The loops are in kernels.c.
 """
 
+import functools
 from collections.abc import Callable
-from ctypes import c_int64, c_void_p
+from ctypes import CDLL, c_int64, c_void_p
+from pathlib import Path
 
 import numpy as np
 
-from . import cpu, memory
-from .c import library
+from . import compiler, cpu, memory
 from .generic import Array
 
 NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu_mask")
@@ -123,6 +124,12 @@ def _loop(name: str, dtype: np.dtype) -> Callable[..., None]:
         function(c_int64(rows), c_int64(arrays[0].shape[-1]), *pointers)
 
     return run
+
+
+@functools.cache
+def library() -> CDLL:
+    """kernels.c, compiled for this machine; raises an error where that does not work."""
+    return compiler.library(Path(__file__).with_name("kernels.c"))
 
 
 def _pixels(x: Array) -> int:
