@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import c, c_norm, cpu, generic
+from minigrad.backend import c, c_norm, cpu, generic, threads
 
 TOLERANCE = {np.dtype("f2"): 2e-2, np.dtype("f4"): 2e-5, np.dtype("f8"): 1e-12}
 fast = settings(max_examples=60, deadline=None)
@@ -243,10 +243,10 @@ def test_thread_count_is_honoured_and_changes_nothing_but_rounding(monkeypatch):
     results = []
     for count in ("1", "3"):
         monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
-        cpu.workers.cache_clear()
-        assert cpu.workers() == int(count)
+        threads.workers.cache_clear()
+        assert threads.workers() == int(count)
         results.append([cpu.conv2d(x, w, *how), cpu.conv2d_filter(x, x, (3, 3), *how), cpu.relu_mask(x, x)])
-    cpu.workers.cache_clear()
+    threads.workers.cache_clear()
     for a, b in zip(*results, strict=True):
         assert_like(a, b, "f4")
 
@@ -260,15 +260,15 @@ def test_thread_count_changes_no_bit_of_the_kernels_in_c(monkeypatch, stride):
     results = []
     for count in ("1", "2", "3"):
         monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
-        cpu.workers.cache_clear()
-        cpu._pool.cache_clear()
+        threads.workers.cache_clear()
+        threads.queue.cache_clear()
         y = c.conv2d(x, w, *how)
         dx, dw = c.conv2d_input(y, w, (16, 16), *how), c.conv2d_filter(x, y, (3, 3), *how)
         results.append(
             (y, c.conv2d_tangent(dx, dw, x, w, *how), dx, dw, *c_norm.batch_norm(x, gamma, beta, 1e-5))
         )
-    cpu.workers.cache_clear()
-    cpu._pool.cache_clear()
+    threads.workers.cache_clear()
+    threads.queue.cache_clear()
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import compiler, cpu, memory
+from . import compiler, memory, threads
 from .generic import Array, Padding, Pair, out_hw
 
 NAMES = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter")
@@ -101,8 +101,8 @@ def conv2d_filter(
     def finish(part: slice) -> None:
         fold(*_numbers(o, how.lists, taps, parts), *_at(sums, dw), *_numbers(part.start, part.stop))
 
-    cpu._share(work, cpu.workers(), ct.size * dw[0].size // _SPEED)
-    cpu._share(finish, blocks, sums.size)
+    threads.share(work, threads.workers(), ct.size * dw[0].size // _SPEED)
+    threads.share(finish, blocks, sums.size)
     return dw
 
 
@@ -138,7 +138,7 @@ def _run(jobs: list[_Job]) -> None:
         for job in jobs:
             job.do()
 
-    cpu._share(work, cpu.workers(), sum(job.cost for job in jobs) // _SPEED)
+    threads.share(work, threads.workers(), sum(job.cost for job in jobs) // _SPEED)
 
 
 def _convolve(xs: list[Array], ws: list[Array], y: Array, stride: Pair, dilation: Pair, offset: Pair) -> _Job:
@@ -232,7 +232,7 @@ def _packed(w: Array) -> Array:
     def work(part: slice) -> None:
         pack(shape, strides, *_at(w, packed), *_numbers(part.start, part.stop))
 
-    cpu._share(work, blocks, w.size)
+    threads.share(work, blocks, w.size)
     return packed
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import compiler, cpu, memory
+from . import compiler, cpu, memory, threads
 from .generic import Array
 
 NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu_mask")
@@ -75,7 +75,7 @@ def relu_mask(t: Array, y: Array) -> Array:
     source, gate = (np.ascontiguousarray(a).reshape(-1) for a in (t, y))
     masked = memory.empty_like(source)
     run = _loop("relu_mask", t.dtype)
-    cpu._share(lambda part: run(1, source[part], gate[part], masked[part]), t.size, t.size)
+    threads.share(lambda part: run(1, source[part], gate[part], masked[part]), t.size, t.size)
     return masked.reshape(t.shape)
 
 
@@ -92,7 +92,7 @@ def _sums(name: str, x: Array, other: Array) -> tuple[Array, Array]:
             second = beside[tiles[k]] if beside.ndim == 2 else beside
             run(len(rows[tiles[k]]), rows[tiles[k]], second, parts[k, 0], parts[k, 1])
 
-    cpu._share(
+    threads.share(
         work, len(tiles), x.size
     )  # the tiles depend on the shape alone, and so do the bits of the sums
     total = parts.sum(0).reshape(2, -1, c).sum(1)
@@ -111,7 +111,7 @@ def _pass(name: str, arrays: list[Array], factors: list[Array], results: int) ->
         whole = [[a[part] for a in some] for some in (inputs, outputs)]
         run(part.stop - part.start, *whole[0], *vectors, *whole[1])
 
-    cpu._share(work, len(inputs[0]), inputs[0].size)
+    threads.share(work, len(inputs[0]), inputs[0].size)
     return [y.reshape(shape) for y in outputs]
 
 

@@ -5,7 +5,6 @@ order.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from . import generic, memory
 from .generic import Array, Padding, Pair, out_hw
+from .threads import share as _share
 
 _TILE = 1 << 18  # elements of a scratch buffer: about one core's L2 cache in single precision
 _LANE = 1024  # elements of a row in elementwise work: long enough to hide NumPy's cost per inner loop
@@ -419,36 +419,8 @@ def add(a: Array, b: Array) -> Array:
 zeros = memory.zeros
 
 
-# ---- sharing out
+# ---- tiles
 
 
 def _tiles(n: int, step: int) -> Iterator[slice]:
     return (slice(i, min(i + step, n)) for i in range(0, n, max(step, 1)))
-
-
-def _share(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]:
-    """work(part) for consecutive parts of range(n), one to a thread; results in order."""
-    count = min(n, workers()) if cost >= _TILE else min(n, 1)
-    parts = [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
-    others = [_pool().submit(work, part) for part in parts[1:]]
-    return [work(part) for part in parts[:1]] + [other.result() for other in others]
-
-
-@functools.cache
-def workers() -> int:
-    """How many threads share the work: MINIGRAD_NUM_THREADS, or the cores this process may use."""
-    if os.environ.get("MINIGRAD_NUM_THREADS"):
-        return max(1, int(os.environ["MINIGRAD_NUM_THREADS"]))
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.cache
-def _pool() -> Any:
-    # Imported here because it brings logging along: a tenth of the library's start-up time.
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(max(1, workers() - 1), "minigrad")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

@@ -1,0 +1,92 @@
+"""One piece of work on all cores: it is cut into parts, and whoever is free takes the next.
+
+Parts get smaller towards the end, so that nobody waits long for another, and nobody waits for a thread that
+has not woken up yet. What a part computes must not depend on who computes it.
+"""
+
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+ENOUGH = 1 << 18  # elements, or multiplications, that are worth waking a thread for
+
+
+def share(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]:
+    """work(part) for consecutive parts of range(n), on all threads if `cost` is ENOUGH; results in order.
+
+    >>> share(lambda part: part.stop - part.start, 3, cost=1)
+    [3]
+    """
+    team = workers() if cost >= ENOUGH else 1
+    if team == 1 or n < 2:
+        return [work(slice(0, n))] if n else []
+    job = Job(work, parts(n, team))
+    for _ in range(min(team, n) - 1):
+        queue().put(job)
+    return job.finish()
+
+
+def parts(n: int, team: int) -> list[slice]:
+    """range(n) in parts, each as long as half of what is left for each thread, but not too short."""
+    cuts = [0]
+    while cuts[-1] < n:
+        cuts.append(cuts[-1] + max((n - cuts[-1]) // (2 * team), n // (16 * team), 1))
+    return [slice(a, min(b, n)) for a, b in itertools.pairwise(cuts)]
+
+
+class Job:
+    """Parts of some work, and who knows when the last is done."""
+
+    def __init__(self, work: Callable[[slice], Any], todo: list[slice]) -> None:
+        self.work, self.todo = work, iter(enumerate(todo))
+        self.results: list[Any] = [None] * len(todo)
+        self.done = itertools.count(1)
+        self.error: BaseException | None = None
+        self.all_done = Lock()
+        self.all_done.acquire()
+
+    def run(self) -> None:
+        for k, part in self.todo:
+            try:
+                self.results[k] = self.work(part)
+            except BaseException as error:
+                self.error = error
+            if next(self.done) == len(self.results):
+                self.all_done.release()
+
+    def finish(self) -> list[Any]:
+        self.run()
+        self.all_done.acquire()
+        if self.error is not None:
+            raise self.error
+        return self.results
+
+
+@functools.cache
+def workers() -> int:
+    """How many threads share the work: MINIGRAD_NUM_THREADS, or the cores this process may use."""
+    if os.environ.get("MINIGRAD_NUM_THREADS"):
+        return max(1, int(os.environ["MINIGRAD_NUM_THREADS"]))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def queue() -> "SimpleQueue[Job]":
+    """Jobs for the other threads, which begin to look here at the first call."""
+    jobs: SimpleQueue[Job] = SimpleQueue()
+
+    def serve() -> None:
+        while True:
+            jobs.get().run()
+
+    for k in range(workers() - 1):
+        Thread(target=serve, name=f"minigrad {k + 1}", daemon=True).start()
+    return jobs
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=queue.cache_clear)  # threads do not survive a fork
