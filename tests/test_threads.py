@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_work_may_share_out_work_of_its_own(four):
 
     totals = share(lambda part: sum(share(inner, 1000, ENOUGH)), 16, ENOUGH)
     assert set(totals) == {499500}
+
+
+def test_a_thread_that_is_late_keeps_nothing_alive(four):
+    """All others are busy with a part that lasts."""
+    go = threading.Event()
+    busy = threading.Thread(target=lambda: share(lambda part: go.wait(), 4, ENOUGH))
+    busy.start()
+    x = np.ones(3)
+    alive = weakref.ref(x)
+    assert share(lambda part, x=x: x[part].sum(), 3, ENOUGH) == [1, 1, 1]
+    del x
+    assert alive() is None
+    go.set()
+    busy.join()
 
 
 def test_kernels_run_in_a_child_after_a_fork():

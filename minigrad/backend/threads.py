@@ -42,7 +42,8 @@ class Job:
     """Parts of some work, and who knows when the last is done."""
 
     def __init__(self, work: Callable[[slice], Any], todo: list[slice]) -> None:
-        self.work, self.todo = work, iter(enumerate(todo))
+        self.work: Callable[[slice], Any] | None = work
+        self.todo = iter(enumerate(todo))
         self.results: list[Any] = [None] * len(todo)
         self.done = itertools.count(1)
         self.error: BaseException | None = None
@@ -52,7 +53,7 @@ class Job:
     def run(self) -> None:
         for k, part in self.todo:
             try:
-                self.results[k] = self.work(part)
+                self.results[k] = self.work(part)  # type: ignore[misc]
             except BaseException as error:
                 self.error = error
             if next(self.done) == len(self.results):
@@ -61,9 +62,11 @@ class Job:
     def finish(self) -> list[Any]:
         self.run()
         self.all_done.acquire()
+        # A thread that wakes up late finds this job in the queue: it must not keep arrays alive until then.
+        results, self.results, self.work = self.results, [], None
         if self.error is not None:
             raise self.error
-        return self.results
+        return results
 
 
 @functools.cache
