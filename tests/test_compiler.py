@@ -125,7 +125,7 @@ def test_numpy_on_request_compiles_nothing(tmp_path):
 
 def test_importing_and_other_operations_compile_nothing(tmp_path):
     assert fresh(
-        tmp_path, "import minigrad as mg, numpy as np; mg.max_pool2d(mg.relu(np.ones((1, 2, 2, 1))), 2)"
+        tmp_path, "import minigrad as mg, numpy as np; mg.tanh(np.ones((2, 2)) @ np.ones((2, 2)))"
     ) == (
         [],
         "",
@@ -161,4 +161,4 @@ def test_kernels_that_come_out_wrong_are_not_used(monkeypatch, name):
 
 def test_every_kernel_has_a_place():
     assert all(callable(getattr(choice.KERNELS, name)) for name in choice.generic.NAMES)
-    assert choice.KERNELS.relu is cpu.relu
+    assert choice.KERNELS.add is cpu.add

@@ -374,7 +374,7 @@ norms = st.fixed_dictionaries(
         "shape": st.builds(
             lambda lead, c: (*lead, c),
             st.lists(st.integers(0, 9), min_size=1, max_size=3),
-            st.sampled_from([1, 2, 3, 16]),
+            st.sampled_from([1, 2, 3, 16, 50, 130]),
         ),
         "dense": st.booleans(),
         "present": st.tuples(*[st.booleans()] * 5),
@@ -421,6 +421,7 @@ def test_cpu_elementwise_equals_generic(case, dtype):
 def test_c_elementwise_equals_generic(case, dtype):
     assert_batch_norms_equal_generic(c_norm, dtype, **case)
     x, u = (normal(seed, case["shape"], dtype, case["dense"]) for seed in (0, 1))
+    assert_like(c_norm.relu(x), generic.relu(np, x), dtype)
     assert_like(c_norm.relu_mask(u, x), generic.relu_mask(np, u, x), dtype)
 
 
@@ -439,10 +440,27 @@ def test_batch_norm_derivatives(get):
     assert inner(dy, ct) == pytest.approx(sum(map(inner, back, (dx, dgamma, dbeta))))
 
 
-@BACKENDS
+@NORMALISERS
 def test_relu_keeps_nan(get):
     x = np.array([-1.0, 0, 2, np.nan, -np.inf, np.inf], "f4")
     np.testing.assert_array_equal(get("relu")(x), [0, 0, 2, np.nan, 0, np.inf])
+
+
+@NORMALISERS
+@pytest.mark.parametrize("pixels", [6, 600])
+def test_relu_of_batch_norm_keeps_nan_and_masks_infinity(get, pixels):
+    x, shortcut, one = normal(0, (pixels, 3), "f4"), np.zeros((pixels, 3), "f4"), np.ones(3, "f4")
+    shortcut[:3, 1] = np.nan, -np.inf, np.inf
+    y, xhat, _, rstd = get("batch_norm")(x, one, one, 0.1, shortcut, True)
+    np.testing.assert_array_equal(y[:3, 1], [np.nan, 0, np.inf])
+    assert np.isfinite(y[:, [0, 2]]).all() and (y[:, [0, 2]] >= 0).all()
+    dy = get("batch_norm_tangent")(x, one, one, xhat, rstd, one, shortcut, y)
+    np.testing.assert_array_equal(dy[:3, 1], [0, 0, np.inf])
+    ct = x.copy()
+    ct[:2, 1] = np.nan, np.inf
+    *back, masked = get("batch_norm_transpose")(ct, xhat, rstd, one, y)
+    assert all(np.isfinite(a).all() for a in back)
+    np.testing.assert_array_equal(masked, np.where(y > 0, ct, 0))
 
 
 @NORMALISERS

@@ -96,7 +96,9 @@ def conv2d_filter(
     add_up, fold = _function("conv2d_filter", x.dtype), _function("conv2d_fold", x.dtype)
 
     def work(part: slice) -> None:
-        add_up(how.numbers, *_at([x], ct, sums), *_numbers(parts, cuts), ctypes.byref(next_task), *_room(how))
+        add_up(
+            how.numbers, *_at([x], ct, sums), *_numbers(parts, cuts), ctypes.byref(next_task), *_rooms(how)
+        )
 
     def finish(part: slice) -> None:
         fold(*_numbers(o, how.lists, taps, parts), *_at(sums, dw), *_numbers(part.start, part.stop))
@@ -148,7 +150,7 @@ def _convolve(xs: list[Array], ws: list[Array], y: Array, stride: Pair, dilation
     function, next_row = _function("conv2d", x.dtype), ctypes.c_int64(0)
 
     def do() -> None:
-        function(how.numbers, *_at(xs, taps, y), ctypes.byref(next_row), *_room(how))
+        function(how.numbers, *_at(xs, taps, y), ctypes.byref(next_row), *_rooms(how))
 
     return _Job(do, len(xs) * y.size * w[:1].size)
 
@@ -212,11 +214,16 @@ class _Room(threading.local):
 _ROOM = _Room()
 
 
-def _room(how: _Layout) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
-    """This thread's room for tables of places and for a band."""
-    if _ROOM.memory.nbytes < how.tables + how.band:
-        _ROOM.memory = np.empty(how.tables + how.band, np.uint8)
-    start = _ROOM.memory.ctypes.data
+def room(size: int) -> int:
+    """The address of so many bytes for this thread to work in, until it asks again."""
+    if _ROOM.memory.nbytes < size:
+        _ROOM.memory = np.empty(size, np.uint8)
+    return _ROOM.memory.ctypes.data
+
+
+def _rooms(how: _Layout) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
+    """Room for tables of places and for a band."""
+    start = room(how.tables + how.band)
     return ctypes.c_void_p(start), ctypes.c_void_p(start + how.tables)
 
 

@@ -1,36 +1,49 @@
-"""Batch norm and the mask of relu in C: functions of `generic` without its `xp`, for floats and for doubles.
+"""Batch norm and relu in C: the functions of `generic` without its `xp`, in single and double precision.
 
-Batch norm is one pass that adds up and one that writes, over rows of several pixels that are shared out to
+Batch norm is one pass that adds up and one that writes, over parts of the pixels that are shared out to
 threads. The loops are in kernels.c.
 """
 
+import ctypes
 import functools
+import math
 from collections.abc import Callable
-from ctypes import CDLL, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from . import compiler, cpu, memory, threads
+from . import compiler, memory, threads
+from .c import room
 from .generic import Array
 
-NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu_mask")
+NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu", "relu_mask")
+
+_PART = 1 << 14  # elements of a part at least, and
+_PARTS = 64  # parts at most: they depend on shapes alone, and so do the bits of sums
 
 
 def batch_norm(
     x: Array, gamma: Array, beta: Array, eps: float, shortcut: Array | None = None, relu: bool = False
 ) -> tuple[Array, Array, Array, Array]:
     """(y, xhat, mean, rstd): y = gamma xhat + beta, plus shortcut, through relu; with the biased variance."""
-    pixels = _pixels(x)
-    # Deviations from any pixel of the batch are small where deviations from zero would lose digits.
-    shift = x.reshape(-1, x.shape[-1])[0] if x.size else np.zeros(x.shape[-1], x.dtype)
-    sums, squares = _sums("deviations", x, shift)
-    mean, var = shift + sums / pixels, np.maximum(squares / pixels - (sums / pixels) ** 2, 0)
-    rstd = (var + eps) ** -0.5
-    xhat, y = _pass("normalise", [x], [mean, rstd, gamma, beta], 2)
-    y = y if shortcut is None else cpu.add(y, shortcut)
-    y = cpu.relu(y) if relu else y
-    return y, xhat, mean.astype(x.dtype), rstd.astype(x.dtype)
+    if not x.size:
+        zero, one = np.zeros_like(gamma), np.full_like(gamma, eps**-0.5)
+        return memory.empty_like(x), memory.empty_like(x), zero, one
+    x, gamma, beta, shortcut = (_dense(a) for a in (x, gamma, beta, shortcut))
+    y, xhat, mean, rstd = (memory.empty_like(a) for a in (x, x, gamma, gamma))
+    sums = _sums("deviations", x, x)
+    before = (
+        _at(x),
+        _at(sums),
+        _at(gamma),
+        _at(beta),
+        ctypes.c_double(eps),
+        _at(shortcut),
+        ctypes.c_int64(relu),
+    )
+    _run("normalise", x, *before, *map(_at, (xhat, y, mean, rstd)))
+    return y, xhat, mean, rstd
 
 
 def batch_norm_tangent(
@@ -44,93 +57,96 @@ def batch_norm_tangent(
     y: Array | None = None,
 ) -> Array:
     """Change of y for changes of x, gamma, beta and shortcut; None is zero. y is given if it is a relu's."""
-    dy = _tangent(dx, dgamma, dbeta, xhat, rstd, gamma)
-    dy = dy if dshortcut is None else cpu.add(dy, dshortcut)
-    return dy if y is None else relu_mask(dy, y)
-
-
-def _tangent(dx, dgamma, dbeta, xhat, rstd, gamma):
-    zero = np.zeros_like(gamma)
-    along, level = (zero if d is None else d for d in (dgamma, dbeta))
-    if dx is None:
-        return _pass("affine", [xhat, xhat], [zero, along, level], 1)[0]
-    total, product = _sums("products", dx, xhat)
-    scale, share = gamma * rstd, gamma * rstd / _pixels(xhat)
-    return _pass("affine", [dx, xhat], [scale, along - share * product, level - share * total], 1)[0]
+    dx, xhat = _dense(dx), _dense(xhat)
+    sums = None if dx is None else _sums("products", dx, dx, xhat, None, None)
+    return _affine(dx, xhat, sums, rstd, gamma, dgamma, dbeta, dshortcut, y)
 
 
 def batch_norm_transpose(
     ct: Array, xhat: Array, rstd: Array, gamma: Array, y: Array | None = None
 ) -> tuple[Array, Array, Array, Array]:
     """(dx, dgamma, dbeta, dshortcut) for the cotangent of y, which is given if it is a relu's."""
-    ct = ct if y is None else relu_mask(ct, y)
-    dbeta, dgamma = _sums("products", ct, xhat)
-    scale, share = gamma * rstd, gamma * rstd / _pixels(xhat)
-    (dx,) = _pass("affine", [ct, xhat], [scale, -share * dgamma, -share * dbeta], 1)
-    return dx, dgamma.astype(ct.dtype), dbeta.astype(ct.dtype), ct
+    ct, xhat, y = _dense(ct), _dense(xhat), _dense(y)
+    masked = ct if y is None else memory.empty_like(ct)
+    sums = _sums("products", ct, ct, xhat, y, masked)
+    dbeta, dgamma = sums.sum(0).astype(ct.dtype)
+    return _affine(masked, xhat, sums, rstd, gamma, None, None, None, None), dgamma, dbeta, masked
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0); NaN stays NaN."""
+    return _elementwise("relu", x)
 
 
 def relu_mask(t: Array, y: Array) -> Array:
     """t where y > 0, else 0: tangent and transpose of relu."""
-    source, gate = (np.ascontiguousarray(a).reshape(-1) for a in (t, y))
-    masked = memory.empty_like(source)
-    run = _loop("relu_mask", t.dtype)
-    threads.share(lambda part: run(1, source[part], gate[part], masked[part]), t.size, t.size)
-    return masked.reshape(t.shape)
+    return _elementwise("relu_mask", t, y)
 
 
-def _sums(name: str, x: Array, other: Array) -> tuple[Array, Array]:
-    """The two sums of each channel, in double; `other` is like x, or one number for each channel."""
-    rows, c = cpu._lanes(x), x.shape[-1]
-    beside = cpu._lanes(other) if other.shape == x.shape else cpu._repeat(other, rows)
-    tiles = cpu._lane_tiles(rows)
-    parts = np.zeros((len(tiles), 2, rows.shape[1]))
-    run = _loop(name, x.dtype)
+def _elementwise(name: str, *arrays: Array) -> Array:
+    dense = [_dense(x) for x in arrays]
+    result, run = memory.empty_like(dense[0]), _function(name, dense[0].dtype)
 
     def work(part: slice) -> None:
-        for k in range(part.start, part.stop):
-            second = beside[tiles[k]] if beside.ndim == 2 else beside
-            run(len(rows[tiles[k]]), rows[tiles[k]], second, parts[k, 0], parts[k, 1])
+        run(*map(_at, dense), _at(result), ctypes.c_int64(part.start), ctypes.c_int64(part.stop))
 
-    threads.share(
-        work, len(tiles), x.size
-    )  # the tiles depend on the shape alone, and so do the bits of the sums
-    total = parts.sum(0).reshape(2, -1, c).sum(1)
-    return total[0], total[1]
+    threads.share(work, result.size, result.size)
+    return result
 
 
-def _pass(name: str, arrays: list[Array], factors: list[Array], results: int) -> list[Array]:
-    """So many new arrays from arrays of one shape and factors for each channel."""
-    shape, dtype = arrays[0].shape, arrays[0].dtype
-    inputs = [cpu._lanes(a) for a in arrays]
-    vectors = [cpu._repeat(v.astype(dtype), inputs[0]) for v in factors]
-    outputs = [memory.empty_like(inputs[0]) for _ in range(results)]
-    run = _loop(name, dtype)
+def _affine(u: Array | None, xhat: Array, sums: Array | None, *arrays: Array | None) -> Array:
+    """gamma rstd P u + dgamma xhat + dbeta + dshortcut, masked by y; `arrays` are rstd and so on."""
+    dense = [_dense(a) for a in arrays]
+    dy = memory.empty_like(xhat)
+    _run("affine", xhat, *map(_at, (u, xhat, sums, *dense, dy)))
+    return dy
+
+
+def _sums(name: str, x: Array, *arrays: Array | None) -> Array:
+    """Both sums of each channel in each part of arrays like x, in double."""
+    shape = _shape(x.shape, x.dtype)
+    sums = np.zeros((shape[3], 2, shape[1]))
+    _run(name, x, *map(_at, arrays), _at(sums))
+    return sums
+
+
+def _run(name: str, x: Array, *args: Any) -> None:
+    """A pass over all parts of arrays like x."""
+    function, shape = _function(name, x.dtype), _shape(x.shape, x.dtype)
+    size = 32 * shape[1] * shape[2]
 
     def work(part: slice) -> None:
-        whole = [[a[part] for a in some] for some in (inputs, outputs)]
-        run(part.stop - part.start, *whole[0], *vectors, *whole[1])
+        parts = ctypes.c_int64(part.start), ctypes.c_int64(part.stop)
+        function(shape, *args, ctypes.c_void_p(room(size)), *parts)
 
-    threads.share(work, len(inputs[0]), inputs[0].size)
-    return [y.reshape(shape) for y in outputs]
+    threads.share(work, shape[3] if x.size else 0, x.size)
 
 
-def _loop(name: str, dtype: np.dtype) -> Callable[..., None]:
-    """The C function `name` as run(rows, arrays...); the first array tells the width of a row."""
-    function = library()[f"{name}_{dtype}"]
+@functools.lru_cache(maxsize=256)
+def _shape(shape: tuple[int, ...], dtype: np.dtype) -> ctypes.Array:
+    """Pixels, channels, how many pixels are a row, and how many parts there are of them."""
+    pixels, c = math.prod(shape[:-1]), shape[-1]
+    chunk = ctypes.c_int64.in_dll(library(), f"chunk_{dtype}").value
+    repeat = chunk // math.gcd(c, chunk) if c < 4 * chunk else 1
+    parts = max(1, min(_PARTS, pixels * c // _PART, pixels // repeat))
+    return (ctypes.c_int64 * 4)(pixels, c, repeat, parts)
 
-    def run(rows: int, *arrays: Array) -> None:
-        pointers = [c_void_p(a.ctypes.data) for a in arrays]
-        function(c_int64(rows), c_int64(arrays[0].shape[-1]), *pointers)
 
-    return run
+def _dense(x: Any) -> Any:
+    return None if x is None else np.ascontiguousarray(x)
+
+
+def _at(x: Array | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if x is None else x.ctypes.data)
 
 
 @functools.cache
-def library() -> CDLL:
+def _function(name: str, dtype: np.dtype) -> Callable[..., None]:
+    """A function of kernels.c for arrays of a dtype."""
+    return library()[f"{name}_{dtype}"]
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
     """kernels.c, compiled for this machine; raises an error where that does not work."""
     return compiler.library(Path(__file__).with_name("kernels.c"))
-
-
-def _pixels(x: Array) -> int:
-    return max(x.size // max(x.shape[-1], 1), 1)

@@ -66,9 +66,10 @@ def check() -> None:
             "conv2d_tangent": (x + 1, w - 1, x, w, *how),
             "conv2d_input": (y, w, (7, 5), *how),
             "conv2d_filter": (x, y, (3, 2), *how),
-            "batch_norm": (x, gamma, beta, 0.1),
-            "batch_norm_tangent": (x, gamma, beta, x + 1, beta, gamma),
-            "batch_norm_transpose": (x, x + 1, beta, gamma),
+            "batch_norm": (x, gamma, beta, 0.1, -x, True),
+            "batch_norm_tangent": (x, gamma, beta, x + 1, beta, gamma, x, -x),
+            "batch_norm_transpose": (x, x + 1, beta, gamma, -x),
+            "relu": (x,),
             "relu_mask": (x, -x),
         }
         for name, args in cases.items():
