@@ -1,4 +1,4 @@
-"""Which kernels serve NumPy arrays: those in C where they compile and prove right, those of `cpu` elsewhere.
+"""Which kernels serve NumPy arrays: those in C where they compile and prove right, those in NumPy elsewhere.
 
 MINIGRAD_CPU_KERNELS=numpy or c insists on one of them. The choice is made when the first of them is called.
 """
@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from . import c, c_norm, cpu, generic
+from . import c, c_norm, cpu, cpu_conv, generic
 
 IN_C = {name: getattr(module, name) for module in (c, c_norm) for name in module.NAMES}
+IN_NUMPY = {name: getattr(cpu_conv if name in cpu_conv.NAMES else cpu, name) for name in generic.NAMES}
 DTYPES: set[np.dtype] = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def either(name: str) -> Callable[..., Any]:
-    """The kernel `name` in C if it can be had, otherwise from `cpu`, as always in half precision."""
-    in_c, in_numpy = IN_C[name], getattr(cpu, name)
+    """The kernel `name` in C if it can be had, otherwise in NumPy, as always in half precision."""
+    in_c, in_numpy = IN_C[name], IN_NUMPY[name]
 
     @functools.wraps(in_numpy)
     def kernel(*args: Any) -> Any:
@@ -79,6 +80,4 @@ def check() -> None:
                 raise RuntimeError(f"{name} in {dtype} comes out wrong")
 
 
-KERNELS = SimpleNamespace(
-    **{name: either(name) if name in IN_C else getattr(cpu, name) for name in generic.NAMES}
-)
+KERNELS = SimpleNamespace(**IN_NUMPY | {name: either(name) for name in IN_C})

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import generic, memory
-from .generic import Array, Padding, Pair, out_hw
+from .generic import Array
 from .threads import share as _share
 
 _TILE = 1 << 18  # elements of a scratch buffer: about one core's L2 cache in single precision
 _LANE = 1024  # elements of a row in elementwise work: long enough to hide NumPy's cost per inner loop
-_GEMM = 1 << 19  # OpenBLAS splits products of more multiplications among threads of its own
 
 
 def _half_as_single(kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,158 +29,6 @@ def _half_as_single(kernel: Callable[..., Any]) -> Callable[..., Any]:
         return tuple(a.astype(np.float16) for a in y) if isinstance(y, tuple) else y.astype(np.float16)
 
     return wrapped
-
-
-# ---- convolution and its two transposes
-
-
-@_half_as_single
-def conv2d(
-    x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
-) -> Array:
-    """Cross-correlation: x (N,H,W,C), w (O,kh,kw,C/groups) -> (N,OH,OW,O)."""
-    if groups > 1:
-        pairs = zip(np.split(x, groups, -1), np.split(w, groups), strict=True)
-        return np.concatenate([conv2d(a, b, stride, padding, dilation) for a, b in pairs], -1)
-    o, kh, kw, _ = w.shape
-    hw = out_hw(x.shape[1:3], (kh, kw), stride, padding, dilation)
-    y = memory.empty((x.shape[0], *hw, o), x.dtype)
-    taps = np.ascontiguousarray(w.reshape(o, -1).T)
-
-    def work(images: slice) -> None:
-        for where, patches in _patches(x[images], (kh, kw), hw, stride, padding, dilation):
-            _matmul(patches, taps, y[images][where].reshape(-1, o))
-
-    _share(work, x.shape[0], y.size * taps.shape[0])
-    return y
-
-
-@_half_as_single
-def conv2d_input(
-    ct: Array, w: Array, hw: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), groups: int = 1
-) -> Array:
-    """Transpose of conv2d in x: ct (N,OH,OW,O) -> (N,H,W,C)."""
-    if groups > 1:
-        pairs = zip(np.split(ct, groups, -1), np.split(w, groups), strict=True)
-        return np.concatenate([conv2d_input(a, b, hw, stride, padding, dilation) for a, b in pairs], -1)
-    o, kh, kw, c = w.shape
-    (top, bottom), (left, right) = padding
-    reach = (kh - 1) * dilation[0], (kw - 1) * dilation[1]
-    if stride == (1, 1) and max(top, bottom) <= reach[0] and max(left, right) <= reach[1]:
-        around = (reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right)
-        return conv2d(ct, w[:, ::-1, ::-1].transpose(3, 1, 2, 0), stride, around, dilation)
-
-    n, oh, ow, _ = ct.shape
-    dx = memory.empty((n, *hw, c), ct.dtype)
-    taps = np.ascontiguousarray(w.reshape(o, -1))
-
-    def work(images: slice) -> None:
-        source, target = ct[images], dx[images]
-        step = max(1, _TILE // (oh * ow * kh * kw * c))
-        patches = memory.empty((step, oh, ow, kh, kw, c), ct.dtype)
-        padded = memory.empty((step, hw[0] + top + bottom, hw[1] + left + right, c), ct.dtype)
-        for tile in _tiles(len(source), step):
-            count = tile.stop - tile.start
-            _matmul(source[tile].reshape(-1, o), taps, patches[:count].reshape(-1, kh * kw * c))
-            padded[:] = 0
-            for i, j, rows, cols in generic.taps((kh, kw), (oh, ow), stride, dilation):
-                padded[:count, rows, cols] += patches[:count, :, :, i, j]
-            target[tile] = padded[:count, top : top + hw[0], left : left + hw[1]]
-
-    _share(work, n, ct.size * taps.shape[1])
-    return dx
-
-
-@_half_as_single
-def conv2d_filter(
-    x: Array,
-    ct: Array,
-    kernel: Pair,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair = (1, 1),
-    groups: int = 1,
-) -> Array:
-    """Transpose of conv2d in w: x (N,H,W,C), ct (N,OH,OW,O) -> (O,kh,kw,C/groups)."""
-    if groups > 1:
-        pairs = zip(np.split(x, groups, -1), np.split(ct, groups, -1), strict=True)
-        return np.concatenate([conv2d_filter(a, b, kernel, stride, padding, dilation) for a, b in pairs])
-    n, oh, ow, o = ct.shape
-    taps = kernel[0] * kernel[1] * x.shape[3]
-
-    def work(images: slice) -> Array:
-        total = np.zeros((taps, o), x.dtype)
-        for where, patches in _patches(x[images], kernel, (oh, ow), stride, padding, dilation):
-            total += _matmul_transposed(patches, ct[images][where].reshape(-1, o))
-        return total
-
-    parts = _share(work, n, ct.size * taps)
-    dw = functools.reduce(np.add, parts, np.zeros((taps, o), x.dtype))
-    return np.ascontiguousarray(dw.T).reshape(o, *kernel, x.shape[3])
-
-
-@_half_as_single
-def conv2d_tangent(
-    dx: Array,
-    dw: Array,
-    x: Array,
-    w: Array,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair = (1, 1),
-    groups: int = 1,
-) -> Array:
-    """Change of conv2d(x, w) for changes of both: conv2d(dx, w) + conv2d(x, dw)."""
-    dy = conv2d(dx, w, stride, padding, dilation, groups)
-    dy += conv2d(x, dw, stride, padding, dilation, groups)
-    return dy
-
-
-def _patches(
-    x: Array, kernel: Pair, hw: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Iterator[tuple[tuple[slice, slice], Array]]:
-    """Tiles of the patch matrix, each with its (images, output rows); the next overwrites the last."""
-    n, h, w, c = x.shape
-    (oh, ow), (kh, kw), (top, left) = hw, kernel, (padding[0][0], padding[1][0])
-    width = kh * kw * c
-    if kernel == (1, 1) and not any(sum(padding, ())):
-        for tile in _tiles(n, max(1, _TILE // (oh * ow * width))):
-            yield (tile, slice(0, oh)), x[tile, :: stride[0], :: stride[1]].reshape(-1, c)
-        return
-    step = min(n, max(1, _TILE // (oh * ow * width)))
-    deep = oh if step > 1 else min(oh, max(1, _TILE // (ow * width)))
-    padded = memory.zeros((step, h + sum(padding[0]), w + sum(padding[1]), c), x.dtype)
-    image, row, col, channel = padded.strides
-    strides = (image, row * stride[0], col * stride[1], row * dilation[0], col * dilation[1], channel)
-    windows = np.lib.stride_tricks.as_strided(padded, (step, oh, ow, kh, kw, c), strides)
-    patches = memory.empty((step, deep, ow, kh, kw, c), x.dtype)
-    for tile in _tiles(n, step):
-        count = tile.stop - tile.start
-        padded[:count, top : top + h, left : left + w] = x[tile]
-        for rows in _tiles(oh, deep):
-            filled = patches[:count, : rows.stop - rows.start]
-            filled[:] = windows[:count, rows]
-            yield (tile, rows), filled.reshape(-1, width)
-
-
-def _matmul(a: Array, b: Array, out: Array) -> None:
-    """a @ b for a tall `a`, as a stack of products that OpenBLAS leaves on the calling thread, if it can."""
-    rows = _GEMM // max(b.size, 1)
-    cut = len(a) // rows * rows if rows >= 32 else 0
-    if cut:
-        np.matmul(a[:cut].reshape(-1, rows, a.shape[1]), b, out=out[:cut].reshape(-1, rows, b.shape[1]))
-    if cut < len(a):
-        np.matmul(a[cut:], b, out=out[cut:])
-
-
-def _matmul_transposed(a: Array, b: Array) -> Array:
-    """a.T @ b for tall `a` and `b`, likewise."""
-    rows = _GEMM // max(a.shape[1] * b.shape[1], 1)
-    cut = len(a) // rows * rows if rows >= 32 else 0
-    if not cut:
-        return a.T @ b
-    stack = a[:cut].reshape(-1, rows, a.shape[1]).transpose(0, 2, 1) @ b[:cut].reshape(-1, rows, b.shape[1])
-    return stack.sum(0) + a[cut:].T @ b[cut:]
 
 
 # ---- pooling
