@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import c, c_norm, cpu, generic, threads
+from minigrad.backend import c, c_norm, cpu, cpu_conv, generic, threads
+from minigrad.backend.choice import IN_NUMPY
 
 TOLERANCE = {np.dtype("f2"): 2e-2, np.dtype("f4"): 2e-5, np.dtype("f8"): 1e-12}
 fast = settings(max_examples=60, deadline=None)
@@ -20,13 +21,13 @@ def oracle(name):
 
 
 NEEDS_CC = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-FAST = {"cpu": cpu, "c": pytest.param(c, marks=NEEDS_CC)}
-BACKENDS = pytest.mark.parametrize("get", [oracle, lambda name: getattr(cpu, name)], ids=["generic", "cpu"])
+FAST = {"cpu": cpu_conv, "c": pytest.param(c, marks=NEEDS_CC)}
+BACKENDS = pytest.mark.parametrize("get", [oracle, IN_NUMPY.get], ids=["generic", "cpu"])
 CONVOLVERS = pytest.mark.parametrize(
     "get",
     [
         oracle,
-        lambda name: getattr(cpu, name),
+        IN_NUMPY.get,
         pytest.param(lambda name: getattr(c, name), marks=NEEDS_CC),
     ],
     ids=["generic", "cpu", "c"],
@@ -35,7 +36,7 @@ NORMALISERS = pytest.mark.parametrize(
     "get",
     [
         oracle,
-        lambda name: getattr(cpu, name),
+        IN_NUMPY.get,
         pytest.param(lambda name: getattr(c_norm, name), marks=NEEDS_CC),
     ],
     ids=["generic", "cpu", "c"],
@@ -187,9 +188,8 @@ def test_conv_adjoints(get, case):
 @FAST_CONVOLVERS
 @pytest.mark.parametrize("budget", [64, 2000, 1 << 18])
 def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
-    """Part of an image at a time, a few images and a remainder, all at once; stacked products likewise."""
-    monkeypatch.setattr(cpu, "_TILE", budget)
-    monkeypatch.setattr(cpu, "_GEMM", 100 * budget)
+    """Part of an image at a time, a few images and a remainder, all at once."""
+    monkeypatch.setattr(cpu_conv, "_TILE", budget)
     monkeypatch.setattr(c, "_BAND", budget)
     monkeypatch.setattr(c, "_PIXELS", budget // 100)
     monkeypatch.setattr(c, "_SUMS", budget)
@@ -227,12 +227,12 @@ def test_cpu_is_deterministic():
     x, w = normal(0, (64, 16, 16, 16), "f4"), normal(1, (16, 3, 3, 16), "f4")
     how = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     once = [
-        cpu.conv2d(x, w, *how),
-        cpu.conv2d_filter(x, x, (3, 3), *how),
+        cpu_conv.conv2d(x, w, *how),
+        cpu_conv.conv2d_filter(x, x, (3, 3), *how),
         *cpu.batch_norm(x, w[0, 0, 0], w[1, 0, 0], 1e-5),
     ]
     for _ in range(3):
-        again = [cpu.conv2d(x, w, *how), cpu.conv2d_filter(x, x, (3, 3), *how)]
+        again = [cpu_conv.conv2d(x, w, *how), cpu_conv.conv2d_filter(x, x, (3, 3), *how)]
         again += cpu.batch_norm(x, w[0, 0, 0], w[1, 0, 0], 1e-5)
         assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
 
@@ -245,7 +245,9 @@ def test_thread_count_is_honoured_and_changes_nothing_but_rounding(monkeypatch):
         monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
         threads.workers.cache_clear()
         assert threads.workers() == int(count)
-        results.append([cpu.conv2d(x, w, *how), cpu.conv2d_filter(x, x, (3, 3), *how), cpu.relu_mask(x, x)])
+        results.append(
+            [cpu_conv.conv2d(x, w, *how), cpu_conv.conv2d_filter(x, x, (3, 3), *how), cpu.relu_mask(x, x)]
+        )
     threads.workers.cache_clear()
     for a, b in zip(*results, strict=True):
         assert_like(a, b, "f4")
