@@ -113,6 +113,14 @@ def test_whole_and_complex_numbers():
     np.testing.assert_allclose(cpu_conv.conv2d(x + 0j, w + 1j * w[::-1], *how), real + 1j * imaginary)
 
 
+def test_only_results_that_meet_a_nan_are_nan():
+    x, w = normal(0, (3, 8, 6, 2)), normal(1, (2, 3, 3, 2))
+    x[1, 4, 3] = x[1, 0, 0] = x[2, 7, 5] = np.nan
+    for padding in (SAME, ((0, 0), (0, 0))):
+        y, expected = cpu_conv.conv2d(x, w, (1, 1), padding), generic.conv2d(np, x, w, (1, 1), padding)
+        assert np.array_equal(np.isnan(y), np.isnan(expected))
+
+
 def test_the_number_of_threads_changes_nothing_but_rounding(monkeypatch):
     x, w, how = normal(0, (7, 16, 16, 16)), normal(1, (16, 3, 3, 16)), ((1, 1), SAME)
     for count in ("1", "2", "3", "16"):

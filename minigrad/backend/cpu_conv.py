@@ -2,8 +2,7 @@
 
 Nothing is copied into a matrix of patches: in a row of pixels that lies flat in memory, the windows of a
 filter row are runs that overlap, but every third or so does not, and these are the rows of a matrix for BLAS.
-It must work on the calling thread: tiles of the images are shared out to threads here. A number that is not
-finite may make NaN of results beside those that meet it.
+It must work on the calling thread: tiles of the images are shared out to threads here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,7 @@ from .generic import Array, Padding, Pair, out_hw
 
 NAMES = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter")
 
-_TILE = 1 << 19  # elements of all scratch buffers of a thread
-_WIDE = 32  # columns that a product has if it can: with fewer, BLAS mostly moves numbers about
+_TILE = 1 << 20  # elements of all scratch buffers of a thread
 _TALL = 256  # rows that a product has if it can
 _LONG = 128  # channels of which a single pixel makes a product as efficient as a whole window does
 
@@ -147,7 +145,7 @@ def _convolve(pairs: list[tuple[Array, Array]], y: Array, rows: _Axis, cols: _Ax
 
     def work(part: slice) -> None:
         lines = _Lines(plan, x.shape[3], x.dtype)
-        sums, spare = memory.empty((2, plan.stack, plan.groups * plan.together * o), x.dtype)
+        sums, spare = memory.empty((2, plan.stack, plan.windows * o), x.dtype)
         for images, first in plan.tiles[part]:
             target = sums
             for (source, _), factors in zip(pairs, matrices, strict=True):
@@ -170,7 +168,7 @@ def _correlate(x: Array, ct: Array, rows: _Axis, cols: _Axis) -> Array:
 
     def work(part: slice) -> Array:
         lines, changes = _Lines(plan, c, x.dtype), _Changes(plan, o, x.dtype)
-        shape = count + 1, plan.stack, plan.apart, plan.length * c, plan.together * o
+        shape = count + 1, plan.stack, plan.apart, plan.length * c, o
         *totals, spare = memory.zeros(shape, x.dtype)
         for images, first in plan.tiles[part]:
             lines.load(x[images], first)
@@ -181,8 +179,8 @@ def _correlate(x: Array, ct: Array, rows: _Axis, cols: _Axis) -> Array:
         return np.stack([total.sum(1) for total in totals])
 
     parts = _share(work, len(plan.tiles), ct.size * len(rows.shifts) * len(cols.shifts) * c)
-    nothing = np.zeros((count, plan.stack, plan.length * c, plan.together * o), x.dtype)
-    return plan.taps(reduce(np.add, parts, nothing), c, o)
+    nothing = np.zeros((count, plan.stack, plan.length * c, o), x.dtype)
+    return plan.taps(reduce(np.add, parts, nothing))
 
 
 class _Plan:
@@ -190,8 +188,8 @@ class _Plan:
 
     A tile has `images` images and `deep` steps of their result rows. A step is one row, and each row of the
     filter makes a product of its own; or two rows, which Winograd's F(2, 3) (Lavin, Gray 2016) gets from four
-    rows of input by a `stack` of four products instead of six. `together` results beside each other come from
-    one window of `length` pixels, and of the windows every `apart`-th overlaps no other.
+    rows of input by a `stack` of four products instead of six. Of the windows, of `length` pixels, every
+    `apart`-th overlaps no other.
     """
 
     def __init__(self, x: Array, y: Array, rows: _Axis, cols: _Axis) -> None:
@@ -206,11 +204,8 @@ class _Plan:
         joined = cols.shifts == list(range(left, left + taps)) and c < _LONG
         runs = [slice(0, taps)] if joined else [slice(j, j + 1) for j in range(taps)]
         self.products = [(line, run) for line in range(1 if self.fast else len(rows.shifts)) for run in runs]
-        self.together = 1
-        while joined and taps > 1 and self.together < 4 and self.together * o < _WIDE:
-            self.together *= 2
-        self.length = (self.together - 1) * cols.stride + (taps if joined else 1)
-        self.apart = -(-self.length // (self.together * cols.stride))
+        self.length = taps if joined else 1
+        self.apart = -(-self.length // cols.stride)
 
         # The zeros between two rows of pixels are the padding of both.
         span = (self.width - 1) * cols.stride + cols.shifts[-1] - left + 1
@@ -229,8 +224,8 @@ class _Plan:
         self.deep = _evenly(steps, max(most // self.images, 1), -(-workers() // max(len(parts), 1)))
         self.tiles = [(images, k * self.step) for images in parts for k in range(0, steps, self.deep)]
         count = self.deep * self.images * self.places
-        self.groups = -(-count // (self.together * self.apart)) * self.apart
-        self.slack = (self.groups * self.together - count + span) * cols.stride
+        self.windows = -(-count // self.apart) * self.apart
+        self.slack = (self.windows - count + span) * cols.stride
 
     def matrices(self, w: Array) -> list[Array]:
         """The right factors of the products, from filters (kh,kw,C,O)."""
@@ -238,25 +233,16 @@ class _Plan:
             even, odd = (w[:1] + w[2:]) / 2, w[1:2] / 2
             w = np.concatenate([w[:1], even + odd, even - odd, w[2:]])
         w = w.reshape(-1, self.stack, *w.shape[1:])
-        return [self._banded(w[line][:, run])[:, None] for line, run in self.products]
+        matrices = [w[line][:, run] for line, run in self.products]
+        return [m.reshape(self.stack, 1, -1, w.shape[-1]) for m in matrices]
 
-    def _banded(self, taps: Array) -> Array:
-        """Matrices that make `together` results from the pixels of a window."""
-        stack, count, c, o = taps.shape
-        if self.together == 1:
-            return taps.reshape(stack, -1, o)
-        band = np.zeros((stack, self.length, c, self.together, o), taps.dtype)
-        for u in range(self.together):
-            band[:, u * self.cols.stride :][:, :count, :, u] = taps
-        return band.reshape(stack, -1, self.together * o)
-
-    def taps(self, products: Array, c: int, o: int) -> Array:
+    def taps(self, products: Array) -> Array:
         """The transpose of `matrices`: filters (kh,kw,C,O)."""
-        bands = products.reshape(-1, self.stack, self.length, c, self.together, o)
-        w = np.zeros((self.products[-1][0] + 1, self.stack, len(self.cols.shifts), c, o), products.dtype)
-        for (line, run), band in zip(self.products, bands, strict=True):
-            for u in range(self.together):
-                w[line][:, run] += band[:, u * self.cols.stride :][:, : run.stop - run.start, :, u]
+        lines = self.products[-1][0] + 1
+        w = products.reshape(
+            lines, -1, self.stack, self.length, products.shape[-2] // self.length, products.shape[-1]
+        )
+        w = w.swapaxes(1, 2).reshape(lines, self.stack, -1, *w.shape[4:])
         if not self.fast:
             return w[:, 0]
         first, add, subtract, last = w[0]
@@ -264,7 +250,7 @@ class _Plan:
 
     def grouped(self, places: Array, o: int) -> Array:
         """Numbers for each place of a tile, as matrices that fit those of the windows."""
-        return places.reshape(self.stack, -1, self.apart, self.together * o).swapaxes(1, 2)
+        return places.reshape(self.stack, -1, self.apart, o).swapaxes(1, 2)
 
     def write(self, sums: Array, spare: Array, y: Array) -> None:
         """The rows y (images, rows, OW, O) from the sums of products."""
@@ -306,8 +292,8 @@ class _Lines:
     def _windows(self, lines: Array, tap: int, c: int) -> Array:
         plan = self.plan
         begin = (plan.cols.shifts[tap] - plan.cols.shifts[0]) * c
-        step = plan.together * plan.cols.stride * c * lines.itemsize
-        shape = len(lines), plan.apart, plan.groups // plan.apart, plan.length * c
+        step = plan.cols.stride * c * lines.itemsize
+        shape = len(lines), plan.apart, plan.windows // plan.apart, plan.length * c
         strides = lines.strides[0], step, step * plan.apart, lines.itemsize
         return np.lib.stride_tricks.as_strided(lines[:, begin:], shape, strides)
 
@@ -328,7 +314,7 @@ class _Changes:
 
     def __init__(self, plan: _Plan, o: int, dtype: np.dtype) -> None:
         count = plan.deep * plan.images * plan.places * o
-        self.lines = memory.zeros((plan.stack, plan.groups * plan.together * o), dtype)
+        self.lines = memory.zeros((plan.stack, plan.windows * o), dtype)
         planes = self.lines[::3, :count]
         self.planes = planes.reshape(plan.step, plan.deep, plan.images, plan.places, o)
         self.grouped = plan.grouped(self.lines, o)
