@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import cpu, cpu_conv, generic
+from minigrad.backend import cpu_conv, generic, threads
 
 TOLERANCE = {"f2": 2e-2, "f4": 2e-5, "f8": 1e-12}
 SAME = ((1, 1), (1, 1))
@@ -125,13 +125,13 @@ def test_the_number_of_threads_changes_nothing_but_rounding(monkeypatch):
     x, w, how = normal(0, (7, 16, 16, 16)), normal(1, (16, 3, 3, 16)), ((1, 1), SAME)
     for count in ("1", "2", "3", "16"):
         monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
-        cpu.workers.cache_clear()
-        cpu._pool.cache_clear()
+        threads.workers.cache_clear()
+        threads.queue.cache_clear()
         assert_all_like_generic(x, w, how)
         again = [cpu_conv.conv2d_filter(x, x, (3, 3), *how) for _ in range(2)]
         assert np.array_equal(*again)
-    cpu.workers.cache_clear()
-    cpu._pool.cache_clear()
+    threads.workers.cache_clear()
+    threads.queue.cache_clear()
 
 
 def test_all_threads_have_work_whatever_the_batch():
@@ -140,4 +140,4 @@ def test_all_threads_have_work_whatever_the_batch():
         return cpu_conv._Plan(shape, shape, *cpu_conv._axes((3, 3), (1, 1), SAME, (1, 1))).tiles
 
     for n, size in ((128, 32), (1, 64), (3, 8), (127, 8), (2, 16)):
-        assert len(tiles(n, size)) % cpu.workers() == 0 or len(tiles(n, size)) > 4 * cpu.workers()
+        assert len(tiles(n, size)) % threads.workers() == 0 or len(tiles(n, size)) > 4 * threads.workers()

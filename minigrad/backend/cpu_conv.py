@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import memory
-from .cpu import _half_as_single, _share, _tiles, workers
+from .cpu import _half_as_single, _tiles
 from .generic import Array, Padding, Pair, out_hw
+from .threads import share, workers
 
 NAMES = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter")
 
@@ -143,10 +144,12 @@ def _convolve(pairs: list[tuple[Array, Array]], y: Array, rows: _Axis, cols: _Ax
     plan = _Plan(x, y, rows, cols)
     matrices = [plan.matrices(w) for _, w in pairs]
 
+    tiles = iter(plan.tiles)
+
     def work(part: slice) -> None:
         lines = _Lines(plan, x.shape[3], x.dtype)
         sums, spare = memory.empty((2, plan.stack, plan.windows * o), x.dtype)
-        for images, first in plan.tiles[part]:
+        for images, first in tiles:  # whoever is free takes the next
             target = sums
             for (source, _), factors in zip(pairs, matrices, strict=True):
                 lines.load(source[images], first)
@@ -157,20 +160,21 @@ def _convolve(pairs: list[tuple[Array, Array]], y: Array, rows: _Axis, cols: _Ax
                     target = spare
             plan.write(sums, spare[0], y[images, first : first + plan.deep * plan.step])
 
-    _share(work, len(plan.tiles), y.size * pairs[0][1][..., 0].size)
+    share(work, workers(), y.size * pairs[0][1][..., 0].size)
 
 
 def _correlate(x: Array, ct: Array, rows: _Axis, cols: _Axis) -> Array:
     """The (kh,kw,C,O) that sums x[n, row i of r, column j of q] times ct[n, r, q] over all n, r and q."""
     c, o = x.shape[3], ct.shape[3]
     plan = _Plan(x, ct, rows, cols)
-    count = len(plan.products)
+    shape = len(plan.products) + 1, plan.stack, plan.apart, plan.length * c, o
 
     def work(part: slice) -> Array:
+        # Who adds up what must not depend on who is free: each thread has its own tiles.
+        count, team = len(plan.tiles), workers()
         lines, changes = _Lines(plan, c, x.dtype), _Changes(plan, o, x.dtype)
-        shape = count + 1, plan.stack, plan.apart, plan.length * c, o
         *totals, spare = memory.zeros(shape, x.dtype)
-        for images, first in plan.tiles[part]:
+        for images, first in plan.tiles[count * part.start // team : count * part.stop // team]:
             lines.load(x[images], first)
             changes.load(ct[images], first)
             for windows, total in zip(lines.windows, totals, strict=True):
@@ -178,9 +182,9 @@ def _correlate(x: Array, ct: Array, rows: _Axis, cols: _Axis) -> Array:
                 np.add(total, spare, out=total)
         return np.stack([total.sum(1) for total in totals])
 
-    parts = _share(work, len(plan.tiles), ct.size * len(rows.shifts) * len(cols.shifts) * c)
-    nothing = np.zeros((count, plan.stack, plan.length * c, o), x.dtype)
-    return plan.taps(reduce(np.add, parts, nothing))
+    return plan.taps(
+        reduce(np.add, share(work, workers(), ct.size * len(rows.shifts) * len(cols.shifts) * c))
+    )
 
 
 class _Plan:
