@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.backend import threads
-from minigrad.backend.threads import ENOUGH, parts, share
+from minigrad.backend.threads import ENOUGH, parts, share, share_products
 
 
 @pytest.fixture
@@ -88,6 +88,20 @@ def test_a_thread_that_is_late_keeps_nothing_alive(four):
     assert alive() is None
     go.set()
     busy.join()
+
+
+def test_blas_has_one_thread_while_products_are_shared_out(four):
+    def count():
+        return [library.num_threads for library in threads.blas().lib_controllers]
+
+    before = count()
+    if not before:
+        pytest.skip("NumPy's BLAS is none that threadpoolctl knows")
+    seen = share_products(lambda part: count(), 8, ENOUGH)
+    assert seen == [[1] * len(before)] * len(parts(8, 4)) and count() == before
+    with pytest.raises(ZeroDivisionError):
+        share_products(lambda part: 1 / 0, 8, ENOUGH)
+    assert count() == before
 
 
 def test_kernels_run_in_a_child_after_a_fork():

@@ -14,7 +14,7 @@ import numpy as np
 from . import memory
 from .cpu import _half_as_single, _tiles
 from .generic import Array, Padding, Pair, out_hw
-from .threads import share, workers
+from .threads import share_products, workers
 
 NAMES = ("conv2d", "conv2d_tangent", "conv2d_input", "conv2d_filter")
 
@@ -160,7 +160,7 @@ def _convolve(pairs: list[tuple[Array, Array]], y: Array, rows: _Axis, cols: _Ax
                     target = spare
             plan.write(sums, spare[0], y[images, first : first + plan.deep * plan.step])
 
-    share(work, workers(), y.size * pairs[0][1][..., 0].size)
+    share_products(work, workers(), y.size * pairs[0][1][..., 0].size)
 
 
 def _correlate(x: Array, ct: Array, rows: _Axis, cols: _Axis) -> Array:
@@ -182,9 +182,8 @@ def _correlate(x: Array, ct: Array, rows: _Axis, cols: _Axis) -> Array:
                 np.add(total, spare, out=total)
         return np.stack([total.sum(1) for total in totals])
 
-    return plan.taps(
-        reduce(np.add, share(work, workers(), ct.size * len(rows.shifts) * len(cols.shifts) * c))
-    )
+    totals = share_products(work, workers(), ct.size * len(rows.shifts) * len(cols.shifts) * c)
+    return plan.taps(reduce(np.add, totals))
 
 
 class _Plan:

@@ -30,6 +30,17 @@ def share(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]:
     return job.finish()
 
 
+def share_products(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]:
+    """share() of work that calls BLAS, which meanwhile works on the thread that calls it."""
+
+    def alone(part: slice) -> Any:
+        with blas().limit(limits=1, user_api="blas"):  # where each thread has a limit of its own
+            return work(part)
+
+    with blas().limit(limits=1, user_api="blas"):  # where there is one for all, set by the first that does
+        return share(alone, n, cost)
+
+
 def parts(n: int, team: int) -> list[slice]:
     """range(n) in parts, each as long as half of what is left for each thread, but not too short."""
     cuts = [0]
@@ -89,6 +100,14 @@ def queue() -> "SimpleQueue[Job]":
     for k in range(workers() - 1):
         Thread(target=serve, name=f"minigrad {k + 1}", daemon=True).start()
     return jobs
+
+
+@functools.cache
+def blas() -> Any:
+    # Imported here, because only the kernels in NumPy need it.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 if hasattr(os, "register_at_fork"):
