@@ -26,5 +26,12 @@ TORCH = [
     Peer("torch NCHW", "torch_", "layout=contiguous"),
 ]
 COMPILED = Peer("torch.compile", "torch_", "layout=channels_last compiled=yes")
-DOUBLE = Peer("torch double backward", "double_backward", "layout=channels_last")
+DOUBLE = [
+    Peer("torch double backward, channels_last", "double_backward", "layout=channels_last"),
+    Peer("torch double backward, NCHW", "double_backward", "layout=contiguous"),
+]
 JAX = Peer("JAX jit", "jax_")
+TORCH_FUNC = Peer("torch.func", "torch_", "layout=contiguous")
+CURVLINOPS = Peer("curvlinops", "curvlinops_")
+AUTOGRAD = Peer("autograd", "autograd_")
+NUMPY = Peer("numpy", "numpy_")

@@ -24,8 +24,8 @@ def chain(problem: Chain) -> dict[str, Callable[[], tuple]]:
         "gradient": lambda: (g(x),),
         "Hessian product": lambda: (product(v)[1],),
         "linearize": lambda: (autograd.make_vjp(f)(x)[1],),  # good for reverse sweeps only
-        "J(t) on the record": lambda: (push(v)[1],),  # runs f again
-        "J.T(ct) on the record": lambda: (pull(1.0),),
+        "J(t), stored": lambda: (push(v)[1],),  # runs f again
+        "J.T(ct), stored": lambda: (pull(1.0),),
     }
 
 

