@@ -8,7 +8,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn
 
-RESULTS = Path(__file__).parent / "results" / "jacobian.json"
+from .kept import RESULTS, keep
+
 REPEATS = 15
 
 
@@ -61,7 +61,7 @@ def main() -> None:
         once, each = (1e3 * statistics.median(t) for t in times.values())
         print(f"{name:36}{once:10.2f}{each:12.2f}{each / once:8.1f}")
     data = {"numpy": np.__version__, "minigrad": mg.__version__, "seconds": seconds}
-    RESULTS.write_text(json.dumps(data))
+    keep(RESULTS / "jacobian.json", json.dumps(data))
 
 
 if __name__ == "__main__":

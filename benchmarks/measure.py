@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,9 @@ from .peers import Peer
 
 ROOT = Path(__file__).parent.parent
 PAUSE = 0.05  # seconds before a turn: the others' idle threads stop spinning in less
-AGREE = 1e-2  # relative: where a relu rounds to the other side of 0, J jumps, by 3e-3 in single precision here
+AGREE = (
+    1e-2  # relative: where a relu rounds to the other side of 0, J jumps, by 3e-3 in single precision here
+)
 
 Values = dict[str, dict[str, list[float]]]  # by job and entry, one number a round
 
@@ -32,7 +35,7 @@ class Worker:
     """A peer in its own process; `ask` calls a method of `worker.Library` there."""
 
     def __init__(self, peer: Peer) -> None:
-        command = [sys.executable, "-m", "benchmarks.worker", peer.module, peer.options]
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.worker", peer.module, peer.options]
         env = os.environ | dict(peer.env)
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -78,8 +81,8 @@ class Entry(NamedTuple):
 def in_turn(entries: Sequence[Entry], jobs: Sequence[str], rounds: int, least: float = 0.1) -> dict[str, Any]:
     """Seconds of each job by each entry, `rounds` times in turn; of short jobs, medians of `least` seconds.
 
-    A library that is missing, and a job that one does not have or cannot do, are named under "skipped". Raises
-    ValueError when two libraries do not compute the same of one problem.
+    A library that is missing, and a job that one cannot do, are named under "skipped". Raises ValueError when
+    two libraries do not compute the same of one problem.
     """
     skipped: dict[str, str] = {}
     versions: dict[str, str] = {}
@@ -131,23 +134,23 @@ def difference(answer: list[np.ndarray], reference: list[np.ndarray]) -> float:
     return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs)
 
 
-def peaks(entries: Sequence[Entry], jobs: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Peak memory in bytes of a whole process that does nothing but one job, three times."""
+def peaks(entries: Sequence[Entry], jobs: Sequence[str]) -> dict[str, Any]:
+    """Peak memory in bytes of a process that does one job alone, three times, or "nothing" at all."""
     skipped: dict[str, str] = {}
     versions: dict[str, str] = {}
-    values: Values = {job: {} for job in jobs}
-    for _ in range(rounds):
-        for job in jobs:
-            for entry in [entry for entry in entries if entry.name not in skipped]:
-                with at_work(entry.peer) as worker:
-                    try:
-                        versions |= worker.ask("versions")
-                        if job in worker.ask("build", entry.problem):
-                            for _ in range(3):
-                                worker.ask("run", job, 0.0)
-                            values[job].setdefault(entry.name, []).append(worker.ask("peak"))
-                    except Failed as error:
-                        skipped[entry.name] = str(error)
+    values: Values = {job: {} for job in ("nothing", *jobs)}
+    for job in values:
+        for entry in [entry for entry in entries if entry.name not in skipped]:
+            with at_work(entry.peer) as worker:
+                try:
+                    versions |= worker.ask("versions")
+                    there = worker.ask("build", entry.problem)
+                    for _ in range(3 if job in there else 0):
+                        worker.ask("run", job, 0.0)
+                    if job in ("nothing", *there):
+                        values[job][entry.name] = [worker.ask("peak")]
+                except Failed as error:
+                    skipped[entry.name] = str(error)
     return {"versions": versions, "skipped": skipped, "values": values}
 
 
@@ -165,4 +168,6 @@ def imports(modules: Sequence[str], rounds: int) -> dict[str, Any]:
                 skipped[name] = done.stderr.strip().splitlines()[-1]
             else:
                 values.setdefault(name, []).append(seconds)
-    return {"versions": {}, "skipped": skipped, "values": {"import": values}}
+    found = [name for name in modules if name in values and "." not in name and name != "minigrad"]
+    versions = {name: metadata.version(name) for name in found}
+    return {"versions": versions, "skipped": skipped, "values": {"import": values}}

@@ -11,75 +11,83 @@ from typing import Any
 import numpy as np
 
 from .measure import Entry, Values, imports, in_turn, peaks
-from .peers import AUTOGRAD, COMPILED, CURVLINOPS, DOUBLE, JAX, NUMPY, OURS, TORCH, TORCH_FUNC, Peer
-from .problems import Chain, Network, mlp, resnet, resnet18
+from .peers import AUTOGRAD, COMPILED, CURVLINOPS, DOUBLE, JAX, NUMPY, OURS, TORCH, TORCH_FUNC
+from .problems import Chain, Layers, Network, block, conv_norm, mlp, resnet, resnet18
 
 PASSES = ("forward", "gradient", "jvp", "J(z), stored", "gradient + GGN product", "CurveBall step")
-PEERS = [*OURS, *TORCH, COMPILED, *DOUBLE, JAX]
+PEERS = [*OURS, *TORCH, COMPILED, DOUBLE, JAX]
 C, PLAIN = (peer.name for peer in OURS)
 EAGER = [peer.name for peer in TORCH]
 OTHERS = [peer.name for peer in PEERS if peer not in OURS]
-SMALL = Network(resnet(8, 4), (8, 8, 3), 10, 2)  # stands for the large ones where the run shall be fast
+# One block, in the place of the large networks where the run shall be fast.
+SMALL = (*conv_norm(3, 4, 3, 1), ("relu",), block(4, 8, (("subsample", 2, 4),)), ("mean",), ("linear", 8, 10))
 
 
-def images(layers: tuple, batch: int) -> Network:
+def images(layers: Layers, batch: int) -> Network:
     return Network(layers, (32, 32, 3), 10, batch)
 
 
-def of(problem: Any, peers: Sequence[Peer]) -> list[Entry]:
-    return [Entry(peer.name, peer, problem) for peer in peers]
+def residual(name: str, layers: Layers, batch: int, fast: bool) -> tuple[str, list[Entry]]:
+    """Title and entries for a network and all peers; where fast, without compilation and a second layout."""
+    problem = images(SMALL, 2) if fast else images(layers, batch)
+    title = f"{'one block' if fast else name}, batch {problem.batch}, images 32x32x3, float32"
+    peers = [peer for peer in PEERS if not (fast and peer in (COMPILED, TORCH[1]))]
+    return title, [Entry(peer.name, peer, problem) for peer in peers]
 
 
 def resnet20_part(rounds: int, fast: bool) -> dict[str, Any]:
-    data = in_turn(of(SMALL if fast else images(resnet(20), 128), PEERS), PASSES, rounds)
-    v, step, g = data["values"], "CurveBall step", "gradient"
+    title, entries = residual("resnet(20)", resnet(20), 128, fast)
+    data = in_turn(entries, PASSES, rounds)
+    v, step, g, jvp = data["values"], "CurveBall step", "gradient", "J(z), stored"
     data["ratios"] = [
         ratio(v, "CurveBall step: {} / {}", (step, [C]), (step, OTHERS), 0.6),
         ratio(v, "CurveBall step: {} / {}", (step, [PLAIN]), (step, OTHERS), 1.0),
-        *(ratio(v, "{}: CurveBall step / gradient", (step, [name]), (g, [name]), 2.5) for name in (C, PLAIN)),
-        *(
-            ratio(v, "{}: J(z), stored / forward", ("J(z), stored", [name]), ("forward", [name]), 2.1)
-            for name in (C, PLAIN)
-        ),
+        *(ratio(v, "{}: CurveBall step / gradient", (step, [us]), (g, [us]), 2.5) for us in (C, PLAIN)),
+        *(ratio(v, "{}: J(z), stored / forward", (jvp, [us]), ("forward", [us]), 2.1) for us in (C, PLAIN)),
         ratio(v, "gradient: {} / {}", (g, [C]), (g, EAGER), 1.0),
         ratio(v, "gradient: {} / {}", (g, [C]), (g, [JAX.name]), 0.35),
         ratio(v, "gradient: {} / {}", (g, [PLAIN]), (g, EAGER), 1.6),
     ]
-    return {"title": "resnet(20), batch 128, 32x32x3, float32", **MS, **data}
+    return {"title": title, **MS, **data}
 
 
 def resnet18_part(rounds: int, fast: bool) -> dict[str, Any]:
-    data = in_turn(of(SMALL if fast else images(resnet18(), 32), PEERS), PASSES, rounds)
+    title, entries = residual("resnet18()", resnet18(), 32, fast)
+    data = in_turn(entries, PASSES, rounds)
     data["ratios"] = [
-        ratio(data["values"], f"{job}: {{}} / {{}}", (job, [name]), (job, OTHERS))
+        ratio(data["values"], f"{job}: {{}} / {{}}", (job, [us]), (job, OTHERS))
         for job in ("gradient", "CurveBall step")
-        for name in (C, PLAIN)
+        for us in (C, PLAIN)
     ]
-    return {"title": "resnet18(), batch 32, 32x32x3, float32", **MS, **data}
+    return {"title": title, **MS, **data}
 
 
 def mlp_part(rounds: int, fast: bool) -> dict[str, Any]:
-    """GGN products of two tanh MLPs, on a linearization that is kept and with it."""
-    peers = [*OURS, TORCH_FUNC, CURVLINOPS, JAX]
-    sizes = [(784, 128, 64, 32, 10), (784, 1000, 500, 250, 30)][: 1 if fast else 2]
-    entries = [
-        Entry(f"{peer.name}, {s[1]}.., {batch}", peer, Network(mlp(s), s[:1], s[-1], batch))
-        for s in sizes
+    """GGN products of two tanh MLPs, on a linearization that is kept, and with it."""
+    networks: dict[str, tuple[int, ...]] = {
+        "small": (784, 128, 64, 32, 10),
+        "large": (784, 1000, 500, 250, 30),
+    }
+    if fast:
+        networks = {"tiny": (4, 3, 2)}
+    cases = {
+        f"{name}, {batch}": Network(mlp(sizes), sizes[:1], sizes[-1], batch)
+        for name, sizes in networks.items()
         for batch in ((2,) if fast else (128, 512))
-        for peer in peers
-    ]
-    jobs = ("gradient", "GGN product, stored", "GGN product")
-    data = in_turn(entries, jobs, rounds)
+    }
+    peers = [*OURS, TORCH_FUNC, CURVLINOPS, JAX]
+    entries = [Entry(f"{case}: {peer.name}", peer, p) for case, p in cases.items() for peer in peers]
+    g, stored = "gradient", "GGN product, stored"
+    data = in_turn(entries, (g, stored, "GGN product"), rounds)
     data["ratios"] = []
-    for case in dict.fromkeys(entry.name.partition(",")[2] for entry in entries):
-        ours, func = ([f"{name}{case}"] for name in (C, TORCH_FUNC.name))
-        stored = (jobs[1], ours)
+    for case in cases:
+        ours, func = [f"{case}: {C}"], [f"{case}: {TORCH_FUNC.name}"]
         data["ratios"] += [
-            ratio(data["values"], "{}: GGN product, stored / gradient", stored, (jobs[0], ours), 1.2),
-            ratio(data["values"], "GGN product, stored: {} / {}", stored, (jobs[1], func), 0.6),
+            ratio(data["values"], "{}: GGN product, stored / gradient", (stored, ours), (g, ours), 1.2),
+            ratio(data["values"], "GGN product, stored, {} / {}", (stored, ours), (stored, func), 0.6),
         ]
-    title = "tanh MLPs 784-128-64-32-10 and 784-1000-500-250-30, batch 128 and 512, float32"
-    return {"title": title, **MS, **data}
+    sizes = ", ".join(f"{name} {'-'.join(map(str, sizes))}" for name, sizes in networks.items())
+    return {"title": f"tanh MLPs ({sizes}) by batch, float32", **MS, **data}
 
 
 def overhead_part(rounds: int, fast: bool) -> dict[str, Any]:
@@ -87,7 +95,8 @@ def overhead_part(rounds: int, fast: bool) -> dict[str, Any]:
     problem = Chain(2) if fast else Chain()
     raw = {"jvp": 11.1, "gradient": 21.1, "Hessian product": 55.6, "linearize": 11.1, "J(t), stored": 6.7}
     jobs = ["value", *raw, "J.T(ct), stored"]
-    data = in_turn(of(problem, [NUMPY, OURS[0], AUTOGRAD]), jobs, rounds)
+    entries = [Entry(peer.name, peer, problem) for peer in (NUMPY, OURS[0], AUTOGRAD)]
+    data = in_turn(entries, jobs, rounds)
     v = data["values"]
     data["ratios"] = [
         *(ratio(v, f"{job}: {{}} / {{}}", (job, [C]), (job, [AUTOGRAD.name]), 0.53) for job in jobs[1:]),
@@ -98,20 +107,25 @@ def overhead_part(rounds: int, fast: bool) -> dict[str, Any]:
 
 
 def memory_part(rounds: int, fast: bool) -> dict[str, Any]:
-    problem = SMALL if fast else images(resnet(20), 128)
-    peers = [*OURS, TORCH[0]] if fast else PEERS
-    data = peaks(of(problem, peers), ("forward", "gradient", "CurveBall step"), 1 if fast else 3)
+    title, entries = residual("resnet(20)", resnet(20), 128, fast)
+    data = peaks(entries, ("forward", "gradient", "CurveBall step")[2 * fast :])
     step, v = "CurveBall step", data["values"]
-    data["ratios"] = [ratio(v, f"{step}: {{}} / {{}}", (step, [name]), (step, EAGER), 0.9) for name in (C, PLAIN)]
-    title = "peak memory of a process that does one job, resnet(20), batch 128"
-    return {"title": title, "unit": "MB", "scale": 1e-6, **data}
+    data["ratios"] = [
+        ratio(v, f"{step}: {{}} / {{}}", (step, [name]), (step, EAGER), 0.9) for name in (C, PLAIN)
+    ]
+    return {
+        "title": f"peak memory of a process that does one job: {title}",
+        "unit": "MB",
+        "scale": 1e-6,
+        **data,
+    }
 
 
 def scaling_part(rounds: int, fast: bool) -> dict[str, Any]:
     """Our time by batch, depth and width; straight lines through the first two."""
     jobs = ("gradient", "CurveBall step")
     if fast:
-        grids = {"batch": {n: SMALL._replace(batch=n) for n in (2, 4, 8)}}
+        grids = {"batch": {n: images(SMALL, n) for n in (1, 2, 4)}}
     else:
         grids = {
             "batch": {n: images(resnet(20), n) for n in (16, 32, 64, 128, 256, 512)},
@@ -126,7 +140,7 @@ def scaling_part(rounds: int, fast: bool) -> dict[str, Any]:
         if axis in grids
         for job in jobs
     ]
-    title = f"{C}: resnet(20), batch 128, width 16, and one of them changed"
+    title = f"{C}: {'one block' if fast else 'resnet(20), batch 128, width 16'}, and one of these changed"
     return {"title": title, **MS, **data}
 
 

@@ -1,4 +1,4 @@
-"""What is measured, as plain data that every library can build: networks, their weights and images, and a chain.
+"""What is measured, as plain data that every library can build: networks, their weights and images; a chain.
 
 A network is a list of layers. Weights have minigrad's layouts (filters OHWI, matrices (in, out)) and order.
 """

@@ -14,7 +14,6 @@ import statistics
 import time
 import timeit
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,9 @@ import numpy as np
 import minigrad as mg
 from minigrad.core import LOCAL
 
-from .overhead import LINKS, chain
+from .kept import RESULTS, keep
+from .problems import LINKS, chain
 from .step_cost import steps
-
-RESULTS = Path(__file__).parent / "results" / "recorder.json"
 
 
 def main() -> None:
@@ -44,7 +42,7 @@ def main() -> None:
         "step": step(args.rounds),
     }
     report(data)
-    RESULTS.write_text(json.dumps(data, indent=1))
+    keep(RESULTS / "recorder.json", json.dumps(data, indent=1))
 
 
 class Functions:

@@ -21,8 +21,9 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn, optim
 
+from .kept import RESULTS, keep
+
 FIVE = "curveball, 5 steps with one lambda test"
-RESULTS = Path(__file__).parent / "results" / "step_cost.json"
 
 
 def main() -> None:
@@ -150,8 +151,8 @@ def report(args: argparse.Namespace, seconds: dict, memory: dict, flops: dict) -
     print()
     for name, value in ratios.items():
         print(f"{name:42}{value:10.3f}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(
+    keep(
+        RESULTS / "step_cost.json",
         json.dumps(
             {
                 "machine": machine,
@@ -163,7 +164,7 @@ def report(args: argparse.Namespace, seconds: dict, memory: dict, flops: dict) -
                 "ratios": ratios,
             },
             indent=1,
-        )
+        ),
     )
 
 

@@ -7,21 +7,26 @@ from typing import Any
 def table(part: dict[str, Any]) -> str:
     """The whole text, from a part's kept data."""
     values, scale = part["values"], part["scale"]
-    names = list(dict.fromkeys(name for times in values.values() for name in times))
+    most = max(values.values(), key=len)  # a job that all have, so in the order in which they took turns
+    names = list(dict.fromkeys([*most, *(name for times in values.values() for name in times)]))
     lines = [["", *values]]
     for name in names:
         cells = [times.get(name, []) for times in values.values()]
         lines.append([name, *(cell([scale * t for t in some]) for some in cells)])
     machine, versions = part["machine"], part["versions"]
     text = [
-        f"{part['title']}: {part['unit']}, median (min-max) of {rounds(part)} in turn",
+        f"{part['title']}: {part['unit']}{how(part)}",
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, {part['date']}",
         ", ".join(f"{name} {version}" for name, version in versions.items()),
         "",
         *columns(lines),
     ]
     if part["skipped"]:
-        text += ["", *(f"left out: {name}: {short(reason)}" for name, reason in part["skipped"].items())]
+        reasons = dict.fromkeys(part["skipped"].values())
+        text += [
+            "",
+            *(f"left out: {names_of(reason, part['skipped'])}: {short(reason)}" for reason in reasons),
+        ]
     if part.get("ratios"):
         heads = ["ratios", "of medians", "of minima", "asked"]
         text += ["", *columns([heads, *map(ratio_line, part["ratios"])])]
@@ -39,6 +44,8 @@ def cell(values: list[float]) -> str:
     """
     if not values:
         return "-"
+    if len(values) == 1:
+        return number(values[0])
     return f"{number(median(values))} ({number(min(values))}-{number(max(values))})"
 
 
@@ -73,8 +80,13 @@ def columns(lines: list[list[str]]) -> list[str]:
     ]
 
 
-def rounds(part: dict[str, Any]) -> int:
-    return max((len(some) for times in part["values"].values() for some in times.values()), default=0)
+def how(part: dict[str, Any]) -> str:
+    rounds = max(len(some) for times in part["values"].values() for some in times.values())
+    return f", median (min-max) of {rounds} in turn" if rounds > 1 else ""
+
+
+def names_of(reason: str, skipped: dict[str, str]) -> str:
+    return "; ".join(name for name, why in skipped.items() if why == reason)
 
 
 def short(reason: str) -> str:

@@ -32,7 +32,8 @@ def main(module: str, options: str) -> None:
                 library = Library(module, dict(pair.split("=") for pair in options.split()))
             reply = (True, getattr(library, request)(*args))
         except Exception as error:
-            print(traceback.format_exc(), file=sys.stderr)
+            if not isinstance(error, ModuleNotFoundError):  # a library that is not installed is no surprise
+                traceback.print_exc()
             reply = (False, f"{type(error).__name__}: {error}")
         pickle.dump(reply, answers)
         answers.flush()
@@ -59,7 +60,8 @@ class Library:
 
     def run(self, job: str, least: float) -> float:
         """Seconds of a run; of short ones, the median of as many as take `least` seconds together."""
-        call, times = self.jobs[job], []
+        call = self.jobs[job]
+        times: list[float] = []
         while sum(times) < least or not times:
             start = time.perf_counter()
             call()

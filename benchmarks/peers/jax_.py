@@ -57,9 +57,7 @@ def network(problem: Network) -> Jobs:
         return tuple(stored)
 
     push = jax.jit(lambda J, z: (J(z),))
-    product = jax.jit(
-        lambda y, J, z, labels: jax.linear_transpose(J, z)(quadratic(y, labels)[1](J(z)))
-    )
+    product = jax.jit(lambda y, J, z, labels: jax.linear_transpose(J, z)(quadratic(y, labels)[1](J(z))))
     whole = {
         "forward": (lambda w, x: (f(w, x),), w, x),
         "gradient": (lambda w, x, labels: jax.value_and_grad(loss)(w, x, labels)[1:], w, x, labels),

@@ -1,4 +1,7 @@
-"""PyTorch's jobs: eager in either layout of images, or compiled; forward mode is torch.func's."""
+"""PyTorch's jobs: eager in either layout of images, or compiled; forward mode is torch.func's.
+
+`compiled` compiles each job as a whole, but of the gradient what is usual, the loss, with its backward pass.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,17 +19,18 @@ Jobs = dict[str, Callable[[], tuple]]
 
 
 def network(problem: Network, layout: str, compiled: str = "") -> Jobs:
-    """Eager passes, or each compiled as a whole; a stored linearization cannot be compiled."""
     f, w, z, labels = at(problem, layout)
     leaves = [t.clone().requires_grad_() for t in w]
     stored: list = []
+    may_compile = torch.compile if compiled else lambda job: job
+    loss = may_compile(lambda w: F.cross_entropy(f(w), labels))
 
     def forward() -> tuple:
         with torch.no_grad():
             return (f(w),)
 
     def gradient() -> tuple:
-        return (torch.autograd.grad(F.cross_entropy(f(leaves), labels), leaves),)
+        return (torch.autograd.grad(loss(leaves), leaves),)
 
     def at_w() -> tuple:
         """torch.func's linearization, a traced graph; the reverse pass; the Hessian map."""
@@ -60,19 +64,21 @@ def network(problem: Network, layout: str, compiled: str = "") -> Jobs:
         return dz, Jz, Jdz, model(g, z, Jz, HJz, dz, Jdz, H(Jdz))
 
     jobs = {
-        "forward": forward,
+        "forward": may_compile(forward),
         "gradient": gradient,
-        "jvp": lambda: (jvp(f, (w,), (z,))[1],),
-        "GGN product": ggn,
-        "gradient + GGN product": gradient_and_ggn,
-        "CurveBall step": curveball,
+        "jvp": may_compile(lambda: (jvp(f, (w,), (z,))[1],)),
+        "GGN product": may_compile(ggn),
+        "gradient + GGN product": may_compile(gradient_and_ggn),
+        "CurveBall step": may_compile(curveball),
     }
-    if compiled:
-        return {name: torch.compile(job) for name, job in jobs.items()}
+    if compiled:  # a stored linearization is a graph already
+        return jobs
     return jobs | {"J(z), stored": lambda: (at_w()[0](z),), "GGN product, stored": stored_ggn}
 
 
-def at(problem: Network, layout: str) -> tuple[Callable, list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+def at(
+    problem: Network, layout: str
+) -> tuple[Callable, list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
     """The network as a function of its weights, the weights, the direction and the labels."""
     memory = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[layout]
 
