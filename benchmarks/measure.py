@@ -55,10 +55,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 @contextmanager

@@ -108,8 +108,9 @@ def overhead_part(rounds: int, fast: bool) -> dict[str, Any]:
 
 def memory_part(rounds: int, fast: bool) -> dict[str, Any]:
     title, entries = residual("resnet(20)", resnet(20), 128, fast)
-    data = peaks(entries, ("forward", "gradient", "CurveBall step")[2 * fast :])
-    step, v = "CurveBall step", data["values"]
+    step = "CurveBall step"
+    data = peaks(entries, (step,) if fast else ("forward", "gradient", step))
+    v = data["values"]
     data["ratios"] = [
         ratio(v, f"{step}: {{}} / {{}}", (step, [name]), (step, EAGER), 0.9) for name in (C, PLAIN)
     ]
