@@ -20,9 +20,10 @@ from .peers import Peer
 
 ROOT = Path(__file__).parent.parent
 PAUSE = 0.05  # seconds before a turn: the others' idle threads stop spinning in less
-AGREE = (
-    1e-2  # relative: where a relu rounds to the other side of 0, J jumps, by 3e-3 in single precision here
-)
+
+# How far results may differ, relative to their length. Where a relu's argument rounds to the other side of 0,
+# its derivative is another: in deep networks of single precision that makes 3e-3; a wrong layer makes more.
+AGREE = 1e-2
 
 Values = dict[str, dict[str, list[float]]]  # by job and entry, one number a round
 
@@ -81,44 +82,45 @@ def in_turn(entries: Sequence[Entry], jobs: Sequence[str], rounds: int, least: f
     A library that is missing, and a job that one cannot do, are named under "skipped". Raises ValueError when
     two libraries do not compute the same of one problem.
     """
-    skipped: dict[str, str] = {}
     versions: dict[str, str] = {}
-    workers: dict[str, Worker] = {}
-    able: dict[str, list[str]] = {job: [] for job in jobs}
-    differences: dict[str, dict[str, float]] = {job: {} for job in jobs}
+    skipped: dict[str, str] = {}
+    workers: dict[Entry, Worker] = {}
     with ExitStack() as stack:
         for entry in entries:
             worker = stack.enter_context(at_work(entry.peer))
             try:
-                found = worker.ask("versions")
-                built = worker.ask("build", entry.problem)
+                versions |= worker.ask("versions")
+                worker.ask("build", entry.problem)
+                workers[entry] = worker
             except Failed as error:
                 skipped[entry.name] = str(error)
-            else:
-                versions |= found
-                workers[entry.name] = worker
-                for job in [job for job in jobs if job in built]:
-                    able[job].append(entry.name)
-        for job in jobs:
-            references: dict[Any, list[np.ndarray]] = {}
-            for entry in [entry for entry in entries if entry.name in able[job]]:
-                try:
-                    answer = workers[entry.name].ask("answer", job)
-                except Failed as error:
-                    able[job].remove(entry.name)
-                    skipped[f"{entry.name}, {job}"] = str(error)
-                else:
-                    reference = references.setdefault(entry.problem, answer)
-                    far = differences[job][entry.name] = difference(answer, reference)
-                    if not far < AGREE:
-                        raise ValueError(f"{job}: {entry.name} differs from the first entry by {far:.1e}")
-        values: Values = {job: {name: [] for name in able[job]} for job in jobs}
+        differences = {job: agreement(job, workers, skipped) for job in jobs}
+        values: Values = {job: {name: [] for name in differences[job]} for job in jobs}
         for _ in range(rounds):
             for job in jobs:
-                for name in able[job]:
-                    time.sleep(PAUSE)
-                    values[job][name].append(workers[name].ask("run", job, least))
+                for entry, worker in workers.items():
+                    if entry.name in values[job]:
+                        time.sleep(PAUSE)
+                        values[job][entry.name].append(worker.ask("run", job, least))
     return {"versions": versions, "skipped": skipped, "differences": differences, "values": values}
+
+
+def agreement(job: str, workers: dict[Entry, Worker], skipped: dict[str, str]) -> dict[str, float]:
+    """How far the result of each entry that does the job is from that of the first with the same problem."""
+    first: dict[Any, list[np.ndarray]] = {}
+    far: dict[str, float] = {}
+    for entry, worker in workers.items():
+        try:
+            if not worker.ask("has", job):
+                continue
+            answer = worker.ask("answer", job)
+        except Failed as error:
+            skipped[f"{entry.name}, {job}"] = str(error)
+            continue
+        far[entry.name] = difference(answer, first.setdefault(entry.problem, answer))
+        if not far[entry.name] < AGREE:
+            raise ValueError(f"{job}: {entry.name} differs by {far[entry.name]:.1e} from {next(iter(far))}")
+    return far
 
 
 def difference(answer: list[np.ndarray], reference: list[np.ndarray]) -> float:
@@ -141,10 +143,10 @@ def peaks(entries: Sequence[Entry], jobs: Sequence[str]) -> dict[str, Any]:
             with at_work(entry.peer) as worker:
                 try:
                     versions |= worker.ask("versions")
-                    there = worker.ask("build", entry.problem)
-                    for _ in range(3 if job in there else 0):
-                        worker.ask("run", job, 0.0)
-                    if job in ("nothing", *there):
+                    worker.ask("build", entry.problem)
+                    if job == "nothing" or worker.ask("has", job):
+                        for _ in range(0 if job == "nothing" else 3):
+                            worker.ask("run", job, 0.0)
                         values[job][entry.name] = [worker.ask("peak")]
                 except Failed as error:
                     skipped[entry.name] = str(error)

@@ -122,6 +122,18 @@ def apply(layers: Layers, ops: Any, x: Any, weights: Iterator[Any]) -> Any:
     return x
 
 
+def model(g: Any, z: list, Jz: Any, HJz: Any, dz: list, Jdz: Any, HJdz: Any) -> list:
+    """a11 a12 a22 b1 b2 of CurveBall's quadratic model on dz and z, which are lists of a library's arrays."""
+
+    def dot(a: list, b: list) -> Any:
+        return sum((s * t).sum() for s, t in zip(a, b, strict=True))
+
+    a11 = dot([Jdz], [HJdz]) + LAM * dot(dz, dz)
+    a12 = dot([Jz], [HJdz]) + LAM * dot(dz, z)
+    a22 = dot([Jz], [HJz]) + LAM * dot(z, z)
+    return [a11, a12, a22, dot([g], [Jdz]), dot([g], [Jz])]
+
+
 # ----- The chain -----
 
 

@@ -49,10 +49,11 @@ class Library:
     def versions(self) -> dict[str, str]:
         return {name: metadata.version(name) for name in self.module.VERSIONS}
 
-    def build(self, problem: Any) -> list[str]:
-        """Makes ready for `problem`; the names of the jobs there are."""
+    def build(self, problem: Any) -> None:
         self.jobs = getattr(self.module, problem.kind)(problem, **self.options)
-        return list(self.jobs)
+
+    def has(self, job: str) -> bool:
+        return job in self.jobs
 
     def answer(self, job: str) -> list[np.ndarray]:
         """What a job computes, in minigrad's layouts. The first run of a job compiles and warms up."""

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import grad
 
-from .torch_ import LAM, Jobs, Network, Tensors, at, model, plain
+from ..problems import LAM, Network, model
+from .torch_ import Jobs, Tensors, at, plain
 
 VERSIONS = ("torch",)
 __all__ = ["VERSIONS", "network", "plain"]
@@ -44,7 +45,7 @@ def network(problem: Network, layout: str) -> Jobs:
         back = grad(y, w, g + HJz, retain_graph=True)
         dz = [d + LAM * t for d, t in zip(back, z, strict=True)]
         Jdz = fmad(y, w, dz)
-        return dz, Jz, Jdz, model(g, z, Jz, HJz, dz, Jdz, H(Jdz))
+        return dz, Jz, Jdz, torch.stack(model(g, z, Jz, HJz, dz, Jdz, H(Jdz)))
 
     return {
         "jvp": lambda: (fmad(f(w), w, z),),

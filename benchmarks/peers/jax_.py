@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..problems import LAM, Network, apply
+from ..problems import LAM, Network, apply, model
 
 VERSIONS = ("jax", "jaxlib")
 Jobs = dict[str, Callable[[], tuple]]
@@ -47,7 +47,7 @@ def network(problem: Network) -> Jobs:
         HJz = H(Jz)
         dz = [d + LAM * t for d, t in zip(back(g + HJz), z, strict=True)]
         Jdz = J(dz)
-        return dz, Jz, Jdz, model(g, z, Jz, HJz, dz, Jdz, H(Jdz))
+        return dz, Jz, Jdz, jnp.stack(model(g, z, Jz, HJz, dz, Jdz, H(Jdz)))
 
     stored: list = []
 
@@ -110,18 +110,6 @@ def quadratic(y: Any, labels: Any) -> tuple[Any, Callable]:
     p, n = jax.nn.softmax(y), len(y)
     g = (p - jax.nn.one_hot(labels, y.shape[1])) / n
     return g, lambda v: (p * v - p * (p * v).sum(1, keepdims=True)) / n
-
-
-def model(g: Any, z: list, Jz: Any, HJz: Any, dz: list, Jdz: Any, HJdz: Any) -> Any:
-    """a11 a12 a22 b1 b2 of the quadratic model on dz and z."""
-
-    def dots(a: list, b: list) -> Any:
-        return sum((s * t).sum() for s, t in zip(a, b, strict=True))
-
-    a11 = (Jdz * HJdz).sum() + LAM * dots(dz, dz)
-    a12 = (Jz * HJdz).sum() + LAM * dots(dz, z)
-    a22 = (Jz * HJz).sum() + LAM * dots(z, z)
-    return jnp.stack([a11, a12, a22, (g * Jdz).sum(), (g * Jz).sum()])
 
 
 def as_jax(a: np.ndarray) -> Any:

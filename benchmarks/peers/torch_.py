@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import jvp, linearize, vjp
 
-from ..problems import LAM, Network, apply
+from ..problems import LAM, Network, apply, model
 
 VERSIONS: tuple[str, ...] = ("torch",)
 Tensors = Sequence[torch.Tensor]
@@ -61,7 +61,7 @@ def network(problem: Network, layout: str, compiled: str = "") -> Jobs:
         HJz = H(Jz)
         dz = [d + LAM * t for d, t in zip(*back(g + HJz), z, strict=True)]
         Jdz = jvp(f, (w,), (dz,))[1]
-        return dz, Jz, Jdz, model(g, z, Jz, HJz, dz, Jdz, H(Jdz))
+        return dz, Jz, Jdz, torch.stack(model(g, z, Jz, HJz, dz, Jdz, H(Jdz)))
 
     jobs = {
         "forward": may_compile(forward),
@@ -119,18 +119,6 @@ def quadratic(y: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, Call
     p, n = torch.softmax(y, 1), len(y)
     g = (p - F.one_hot(labels, y.shape[1])) / n
     return g, lambda v: (p * v - p * (p * v).sum(1, keepdim=True)) / n
-
-
-def model(g: Any, z: Tensors, Jz: Any, HJz: Any, dz: Tensors, Jdz: Any, HJdz: Any) -> torch.Tensor:
-    """a11 a12 a22 b1 b2 of the quadratic model on dz and z."""
-
-    def dots(a: Tensors, b: Tensors) -> torch.Tensor:
-        return sum((s * t).sum() for s, t in zip(a, b, strict=True))  # type: ignore[return-value]
-
-    a11 = (Jdz * HJdz).sum() + LAM * dots(dz, dz)
-    a12 = (Jz * HJdz).sum() + LAM * dots(dz, z)
-    a22 = (Jz * HJz).sum() + LAM * dots(z, z)
-    return torch.stack([a11, a12, a22, (g * Jdz).sum(), (g * Jz).sum()])
 
 
 def plain(result: tuple) -> list[np.ndarray]:
