@@ -20,7 +20,7 @@ C, PLAIN = (peer.name for peer in OURS)
 EAGER = [peer.name for peer in TORCH]
 OTHERS = [peer.name for peer in PEERS if peer not in OURS]
 # One block, in the place of the large networks where the run shall be fast.
-SMALL = (*conv_norm(3, 4, 3, 1), ("relu",), block(4, 8, (("subsample", 2, 4),)), ("mean",), ("linear", 8, 10))
+SMALL = (*conv_norm(3, 4, 3, 1, True), block(4, 8, (("subsample", 2, 4),)), ("mean",), ("linear", 8, 10))
 
 
 def images(layers: Layers, batch: int) -> Network:

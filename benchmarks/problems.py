@@ -54,35 +54,36 @@ def mlp(sizes: tuple[int, ...]) -> Layers:
 
 def resnet(depth: int, width: int = 16, classes: int = 10) -> Layers:
     """minigrad's `nn.resnet`, and with more or fewer channels: stages of width, 2 width and 4 width."""
-    layers = [*conv_norm(3, width, 3, 1), ("relu",)]
+    layers = [*conv_norm(3, width, 3, 1, relu=True)]
     n_in = width
     for n_out in (width, 2 * width, 4 * width):
         for _ in range((depth - 2) // 6):
             shortcut = (("subsample", 2, n_out - n_in),) if n_out > n_in else ()
-            layers += [block(n_in, n_out, shortcut), ("relu",)]
+            layers.append(block(n_in, n_out, shortcut))
             n_in = n_out
     return (*layers, ("mean",), ("linear", n_in, classes))
 
 
 def resnet18(classes: int = 10) -> Layers:
     """minigrad's `nn.resnet18`."""
-    layers = [*conv_norm(3, 64, 3, 1), ("relu",)]
+    layers = [*conv_norm(3, 64, 3, 1, relu=True)]
     n_in = 64
     for n_out in (64, 128, 256, 512):
         for _ in range(2):
             shortcut = conv_norm(n_in, n_out, 1, 2) if n_out > n_in else ()
-            layers += [block(n_in, n_out, shortcut), ("relu",)]
+            layers.append(block(n_in, n_out, shortcut))
             n_in = n_out
     return (*layers, ("mean",), ("linear", n_in, classes))
 
 
 def block(n_in: int, n_out: int, shortcut: Layers) -> tuple:
-    body = (*conv_norm(n_in, n_out, 3, n_out // n_in), ("relu",), *conv_norm(n_out, n_out, 3, 1))
-    return ("residual", body, shortcut)
+    """Two convolutions beside a shortcut; batch norm of the second, the sum and relu are the block's."""
+    body = (*conv_norm(n_in, n_out, 3, n_out // n_in, relu=True), ("conv", n_out, n_out, 3, 1))
+    return ("residual", body, shortcut, n_out)
 
 
-def conv_norm(n_in: int, n_out: int, size: int, stride: int) -> Layers:
-    return (("conv", n_in, n_out, size, stride), ("norm", n_out))
+def conv_norm(n_in: int, n_out: int, size: int, stride: int, relu: bool = False) -> Layers:
+    return (("conv", n_in, n_out, size, stride), ("norm", n_out, relu))
 
 
 def parameters(layers: Layers, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -91,15 +92,14 @@ def parameters(layers: Layers, rng: np.random.Generator) -> Iterator[np.ndarray]
         match layer:
             case "conv", n_in, n_out, size, _:
                 yield rng.standard_normal((n_out, size, size, n_in)) * (2 / (size * size * n_in)) ** 0.5
-            case "norm", n:
+            case "norm", n, _:
                 yield 1 + 0.1 * rng.standard_normal(n)
                 yield 0.1 * rng.standard_normal(n)
             case "linear", n_in, n_out:
                 yield rng.standard_normal((n_in, n_out)) * (2 / (n_in + n_out)) ** 0.5
                 yield 0.1 * rng.standard_normal(n_out)
-            case "residual", body, shortcut:
-                yield from parameters(body, rng)
-                yield from parameters(shortcut, rng)
+            case "residual", body, shortcut, n:
+                yield from parameters((*body, *shortcut, ("norm", n, True)), rng)
 
 
 def apply(layers: Layers, ops: Any, x: Any, weights: Iterator[Any]) -> Any:
@@ -108,16 +108,18 @@ def apply(layers: Layers, ops: Any, x: Any, weights: Iterator[Any]) -> Any:
         match layer:
             case "conv", _, _, size, stride:
                 x = ops.conv(x, next(weights), stride, size // 2)
-            case "norm", _:
+            case "norm", _, relu:
                 x = ops.norm(x, next(weights), next(weights))
+                x = ops.relu(x) if relu else x
             case "linear", _, _:
                 x = ops.linear(x, next(weights), next(weights))
-            case "residual", body, shortcut:
+            case "residual", body, shortcut, _:
                 y = apply(body, ops, x, weights)
-                x = y + apply(shortcut, ops, x, weights)
+                x = apply(shortcut, ops, x, weights)
+                x = ops.relu(ops.norm(y, next(weights), next(weights)) + x)
             case "subsample", stride, extra:
                 x = ops.subsample(x, stride, extra)
-            case (name,):  # mean, relu or tanh
+            case (name,):  # mean or tanh
                 x = getattr(ops, name)(x)
     return x
 

@@ -81,15 +81,17 @@ def module(layers: Layers) -> nn.Module:
         match layer:
             case "conv", n_in, n_out, size, stride:
                 return nn.Conv2d(n_in, n_out, size, 0, stride, size // 2, bias=False)
-            case "norm", n:
-                return nn.BatchNorm(n)
+            case "norm", n, relu:
+                return nn.BatchNorm(n, relu=relu)
             case "linear", n_in, n_out:
                 return nn.Linear(n_in, n_out, 0)
-            case "residual", body, shortcut:
-                return nn.Residual(module(body), module(shortcut) if shortcut else None)
+            case "residual", body, shortcut, n:
+                return nn.Residual(
+                    module(body), module(shortcut) if shortcut else None, nn.BatchNorm(n, relu=True)
+                )
             case "subsample", stride, extra:
                 return Subsample(stride, extra)
-        return {"mean": nn.GlobalAvgPool, "relu": nn.ReLU, "tanh": nn.Tanh}[layer[0]]()
+        return {"mean": nn.GlobalAvgPool, "tanh": nn.Tanh}[layer[0]]()
 
     return nn.Sequential(*map(made, layers))
 
