@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import c, c_norm, cpu, cpu_conv, generic, threads
+from minigrad.backend import c, c_norm, c_pool, cpu, cpu_conv, generic, threads
 from minigrad.backend.choice import IN_NUMPY
 
 TOLERANCE = {np.dtype("f2"): 2e-2, np.dtype("f4"): 2e-5, np.dtype("f8"): 1e-12}
@@ -29,6 +29,15 @@ CONVOLVERS = pytest.mark.parametrize(
         oracle,
         IN_NUMPY.get,
         pytest.param(lambda name: getattr(c, name), marks=NEEDS_CC),
+    ],
+    ids=["generic", "cpu", "c"],
+)
+POOLERS = pytest.mark.parametrize(
+    "get",
+    [
+        oracle,
+        lambda name: getattr(cpu, name),
+        pytest.param(lambda name: getattr(c_pool, name), marks=NEEDS_CC),
     ],
     ids=["generic", "cpu", "c"],
 )
@@ -278,7 +287,7 @@ def test_thread_count_changes_no_bit_of_the_kernels_in_c(monkeypatch, stride):
 # ---- pooling
 
 
-@BACKENDS
+@POOLERS
 def test_pool_plain_numbers(get):
     x = np.array([[3.0, 1, 2], [3, 5, 5], [0, -1, -2]]).reshape(1, 3, 3, 1)
     how = ((2, 2), (1, 1), ((0, 0), (0, 0)))
@@ -297,7 +306,7 @@ def test_pool_plain_numbers(get):
     assert get("pool_index")(np.zeros((1, 20, 20, 1)), (17, 17), *how[1:]).dtype == np.int32
 
 
-@BACKENDS
+@POOLERS
 def test_pool_padding_never_wins_and_nan_always_does(get):
     how = ((2, 2), (2, 2), ((1, 1), (1, 1)))
     x = np.full((1, 2, 2, 1), -np.inf)
@@ -314,18 +323,33 @@ def test_pool_padding_never_wins_and_nan_always_does(get):
 @fast
 @given(pools(), st.sampled_from(["f2", "f4", "f8"]))
 def test_cpu_pools_equal_generic(case, dtype):
+    assert_pools_equal_generic(cpu, case, dtype)
+
+
+@NEEDS_CC
+@fast
+@given(pools(), st.sampled_from(["f4", "f8"]), st.booleans())
+def test_c_pools_equal_generic(case, dtype, many_cells):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(c_pool, "_CELLS", 0 if many_cells else 256)
+        assert_pools_equal_generic(c_pool, case, dtype)
+
+
+def assert_pools_equal_generic(kernels, case, dtype):
     shape, how, seed, dense = case
     x = np.round(normal(seed, shape, dtype, dense))  # with ties
-    index = cpu.pool_index(x, *how)
+    index = kernels.pool_index(x, *how)
     assert index.dtype == np.uint8 and np.array_equal(index, generic.pool_index(np, x, *how))
-    assert_like(cpu.pool_gather(x, index, *how), generic.pool_gather(np, x, index, *how), dtype)
-    assert_like(cpu.window_sum(x, *how), generic.window_sum(np, x, *how), dtype)
+    assert_like(kernels.pool_gather(x, index, *how), generic.pool_gather(np, x, index, *how), dtype)
+    assert_like(kernels.window_sum(x, *how), generic.window_sum(np, x, *how), dtype)
     ct, hw = normal(seed + 1, index.shape, dtype, dense), shape[1:3]
-    assert_like(cpu.pool_scatter(ct, index, hw, *how), generic.pool_scatter(np, ct, index, hw, *how), dtype)
-    assert_like(cpu.window_spread(ct, hw, *how), generic.window_spread(np, ct, hw, *how), dtype)
+    assert_like(
+        kernels.pool_scatter(ct, index, hw, *how), generic.pool_scatter(np, ct, index, hw, *how), dtype
+    )
+    assert_like(kernels.window_spread(ct, hw, *how), generic.window_spread(np, ct, hw, *how), dtype)
 
 
-@BACKENDS
+@POOLERS
 @fast
 @given(case=pools())
 def test_pool_adjoints(get, case):

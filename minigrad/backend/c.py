@@ -243,14 +243,15 @@ def _packed(w: Array) -> Array:
     return packed
 
 
+def at(x: Array | None) -> ctypes.c_void_p:
+    """A pointer to an array; None is null."""
+    # x.ctypes.data says the same, more slowly.
+    return ctypes.c_void_p(None if x is None else x.__array_interface__["data"][0])
+
+
 def _at(*arrays: Array | list[Array]) -> list[Any]:
     """Pointers to arrays, and to pointers for a list of them."""
-    return [
-        (ctypes.c_void_p * len(a))(*(x.ctypes.data for x in a))
-        if isinstance(a, list)
-        else ctypes.c_void_p(a.ctypes.data)
-        for a in arrays
-    ]
+    return [(ctypes.c_void_p * len(a))(*map(at, a)) if isinstance(a, list) else at(a) for a in arrays]
 
 
 def _numbers(*numbers: int) -> list[ctypes.c_int64]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import compiler, memory, threads
-from .c import room
+from .c import at, room
 from .generic import Array
 
 NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu", "relu_mask")
@@ -34,15 +34,15 @@ def batch_norm(
     y, xhat, mean, rstd = (memory.empty_like(a) for a in (x, x, gamma, gamma))
     sums = _sums("deviations", x, x)
     before = (
-        _at(x),
-        _at(sums),
-        _at(gamma),
-        _at(beta),
+        at(x),
+        at(sums),
+        at(gamma),
+        at(beta),
         ctypes.c_double(eps),
-        _at(shortcut),
+        at(shortcut),
         ctypes.c_int64(relu),
     )
-    _run("normalise", x, *before, *map(_at, (xhat, y, mean, rstd)))
+    _run("normalise", x, *before, *map(at, (xhat, y, mean, rstd)))
     return y, xhat, mean, rstd
 
 
@@ -88,7 +88,7 @@ def _elementwise(name: str, *arrays: Array) -> Array:
     result, run = memory.empty_like(dense[0]), _function(name, dense[0].dtype)
 
     def work(part: slice) -> None:
-        run(*map(_at, dense), _at(result), ctypes.c_int64(part.start), ctypes.c_int64(part.stop))
+        run(*map(at, dense), at(result), ctypes.c_int64(part.start), ctypes.c_int64(part.stop))
 
     threads.share(work, result.size, result.size)
     return result
@@ -98,7 +98,7 @@ def _affine(u: Array | None, xhat: Array, sums: Array | None, *arrays: Array | N
     """gamma rstd P u + dgamma xhat + dbeta + dshortcut, masked by y; `arrays` are rstd and so on."""
     dense = [_dense(a) for a in arrays]
     dy = memory.empty_like(xhat)
-    _run("affine", xhat, *map(_at, (u, xhat, sums, *dense, dy)))
+    _run("affine", xhat, *map(at, (u, xhat, sums, *dense, dy)))
     return dy
 
 
@@ -106,7 +106,7 @@ def _sums(name: str, x: Array, *arrays: Array | None) -> Array:
     """Both sums of each channel in each part of arrays like x, in double."""
     shape = _shape(x.shape, x.dtype)
     sums = np.zeros((shape[3], 2, shape[1]))
-    _run(name, x, *map(_at, arrays), _at(sums))
+    _run(name, x, *map(at, arrays), at(sums))
     return sums
 
 
@@ -134,10 +134,6 @@ def _shape(shape: tuple[int, ...], dtype: np.dtype) -> ctypes.Array:
 
 def _dense(x: Any) -> Any:
     return None if x is None else np.ascontiguousarray(x)
-
-
-def _at(x: Array | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if x is None else x.ctypes.data)
 
 
 @functools.cache

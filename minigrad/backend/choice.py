@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import c, c_norm, cpu, cpu_conv, generic
+from . import c, c_norm, c_pool, cpu, cpu_conv, generic
 
-IN_C = {name: getattr(module, name) for module in (c, c_norm) for name in module.NAMES}
+IN_C = {name: getattr(module, name) for module in (c, c_norm, c_pool) for name in module.NAMES}
 IN_NUMPY = {name: getattr(cpu_conv if name in cpu_conv.NAMES else cpu, name) for name in generic.NAMES}
 DTYPES: set[np.dtype] = {np.dtype(np.float32), np.dtype(np.float64)}
+INDICES: set[np.dtype] = {np.dtype(np.uint8), np.dtype(np.int32)}  # they may stand beside either
 
 
 def either(name: str) -> Callable[..., Any]:
@@ -25,7 +26,7 @@ def either(name: str) -> Callable[..., Any]:
 
     @functools.wraps(in_numpy)
     def kernel(*args: Any) -> Any:
-        dtypes = {a.dtype for a in args if isinstance(a, np.ndarray)}
+        dtypes = {a.dtype for a in args if isinstance(a, np.ndarray)} - INDICES
         return (in_c if len(dtypes) == 1 and dtypes <= DTYPES and c_is_chosen() else in_numpy)(*args)
 
     return kernel
@@ -62,6 +63,8 @@ def check() -> None:
         how = (2, 1), ((1, 1), (1, 0)), (1, 2), 1
         y = generic.conv2d(np, x, w, *how)
         gamma, beta = w[0, 0]
+        pool = (3, 2), (2, 1), ((1, 1), (1, 0))
+        index, pooled = generic.pool_index(np, x, *pool), generic.window_sum(np, x, *pool)
         cases = {
             "conv2d": (x, w, *how),
             "conv2d_tangent": (x + 1, w - 1, x, w, *how),
@@ -71,6 +74,11 @@ def check() -> None:
             "batch_norm_tangent": (x, gamma, beta, x + 1, beta, gamma, x, -x),
             "batch_norm_transpose": (x, x + 1, beta, gamma, -x),
             "relu": (x,),
+            "pool_index": (x, *pool),
+            "pool_gather": (x, index, *pool),
+            "pool_scatter": (pooled, index, (7, 5), *pool),
+            "window_sum": (x, *pool),
+            "window_spread": (pooled, (7, 5), *pool),
             "relu_mask": (x, -x),
         }
         for name, args in cases.items():
