@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import NUMPY
-from .backend.memory import LARGE
+from .backend import large
 from .core import Primitive, dtype_of, result_dtype, shape_of, size_of, touched, unboxed
 
 # ----- Nonlinear primitives: a jvp rule -----
@@ -238,15 +237,8 @@ def _astype_bytes(args: Sequence[Any], outs: Sequence[Any], params: dict) -> int
     return 0 if own == dtype or of_real_part else touched(args, outs, params)
 
 
-def _add_on_numpy(x: Any, y: Any) -> Any:
-    """np.add, and for large arrays the kernel: every residual connection is such a sum, in every pass."""
-    if type(x) is type(y) is np.ndarray and x.nbytes >= LARGE and x.shape == y.shape and x.dtype is y.dtype:
-        return NUMPY.kernels.add(x, y)
-    return np.add(x, y)
-
-
 add = Primitive("add", "add", doc="x + y, with broadcasting")
-add.numpy = _add_on_numpy
+add.numpy = large.elementwise(np.add)
 defjoint(
     add,
     broadcasts,
@@ -256,6 +248,7 @@ defjoint(
 )
 
 multiply = Primitive("multiply", "multiply", doc="x y elementwise, with broadcasting")
+multiply.numpy = large.elementwise(np.multiply)
 deflinear(multiply, broadcast_shape, lambda ct, x, y: multiply(ct, y), lambda ct, x, y: multiply(ct, x))
 defpartial(multiply, lambda ans, x, y: y, lambda ans, x, y: x)
 

@@ -489,6 +489,12 @@ def test_relu_of_batch_norm_keeps_nan_and_masks_infinity(get, pixels):
     np.testing.assert_array_equal(masked, np.where(y > 0, ct, 0))
 
 
+@BACKENDS
+def test_a_single_number_goes_through_relu_as_an_array_without_axes(get):
+    x = np.array(2.0)
+    assert get("relu")(x).shape == get("relu_mask")(x, x).shape == ()
+
+
 @NORMALISERS
 def test_relu_masks_nan_and_infinity(get):
     x = np.array([-1.0, 0, 2, np.nan, -np.inf, np.inf], "f4")

@@ -91,7 +91,7 @@ def _elementwise(name: str, *arrays: Array) -> Array:
         run(*map(at, dense), at(result), ctypes.c_int64(part.start), ctypes.c_int64(part.stop))
 
     threads.share(work, result.size, result.size)
-    return result
+    return result.reshape(arrays[0].shape)  # a dense array has an axis at least
 
 
 def _affine(u: Array | None, xhat: Array, sums: Array | None, *arrays: Array | None) -> Array:

@@ -14,6 +14,11 @@ from . import generic, memory
 from .generic import Array
 from .threads import share as _share
 
+NAMES = (
+    "pool_index pool_gather pool_scatter window_sum window_spread "
+    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask"
+).split()
+
 _TILE = 1 << 18  # elements of a scratch buffer: about one core's L2 cache in single precision
 _LANE = 1024  # elements of a row in elementwise work: long enough to hide NumPy's cost per inner loop
 
@@ -249,21 +254,6 @@ def relu_mask(t: Array, y: Array) -> Array:
 
     _share(work, source.size, source.size)
     return out.view(t.dtype).reshape(t.shape)
-
-
-# ---- sums, and memory to write to
-
-
-def add(a: Array, b: Array) -> Array:
-    """a + b for arrays of one shape and dtype."""
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    y = memory.empty_like(a)
-    rows = [x.reshape(-1) for x in (a, b, y)]
-    _share(lambda part: np.add(rows[0][part], rows[1][part], out=rows[2][part]), y.size, y.size)
-    return y
-
-
-zeros = memory.zeros
 
 
 # ---- tiles

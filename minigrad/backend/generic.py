@@ -4,7 +4,7 @@ Written to be obviously right: each kernel is a sum over the taps of its window.
 against these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ Padding = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 NAMES = (
     "conv2d conv2d_tangent conv2d_input conv2d_filter "
     "pool_index pool_gather pool_scatter window_sum window_spread "
-    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask add zeros"
+    "batch_norm batch_norm_tangent batch_norm_transpose relu relu_mask zeros matmul concatenate"
 ).split()
 
 
@@ -238,17 +238,20 @@ def relu_mask(xp: Any, t: Array, y: Array) -> Array:
     return xp.ascontiguousarray(xp.where(y > 0, t, 0))
 
 
-# ---- sums of large arrays, and memory to write to
-
-
-def add(xp: Any, a: Array, b: Array) -> Array:
-    """a + b for arrays of one shape and dtype."""
-    return a + b
+# ---- results that may be large
 
 
 def zeros(xp: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """Zeros that are going to be written to."""
     return xp.zeros(shape, dtype=dtype)
+
+
+def matmul(xp: Any, a: Array, b: Array) -> Array:
+    return xp.matmul(a, b)
+
+
+def concatenate(xp: Any, arrays: Sequence[Array], axis: int) -> Array:
+    return xp.concat(arrays, axis=axis)
 
 
 # ---- helpers

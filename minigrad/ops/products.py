@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import kernels_of
 from ..batch import aligned
 from ..core import Primitive, dtype_of, namespace_of, shape_of, touched
 from ..rules import broadcast_shape, deflinear, elementwise_flops
@@ -62,7 +63,9 @@ def _matmul_shape(a: Any, b: Any) -> tuple[int, ...]:
     return (*np.broadcast_shapes(sa[:-2], sb[:-2]), sa[-2], sb[-1])
 
 
-_matmul = Primitive("matmul", lambda xp, a, b: xp.matmul(a, b), doc="matrix product over the last two axes")
+_matmul = Primitive(
+    "matmul", lambda xp, a, b: kernels_of(xp).matmul(a, b), doc="matrix product over the last two axes"
+)
 deflinear(
     _matmul,
     _matmul_shape,

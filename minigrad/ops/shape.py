@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import kernels_of
 from ..core import Primitive, dtype_of, namespace_of, shape_of, size_of
 from ..rules import broadcast_to as _broadcast_to
 from ..rules import defjoint, deflinear, fit, no_bytes, no_flops
@@ -288,7 +289,9 @@ def _concatenate_transpose(ct: Any, args: Any, params: dict, linear: tuple[int, 
 
 
 _concatenate = Primitive(
-    "concatenate", lambda xp, *xs, axis: xp.concat(xs, axis=axis), doc="arrays joined along an axis"
+    "concatenate",
+    lambda xp, *xs, axis: kernels_of(xp).concatenate(xs, axis),
+    doc="arrays joined along an axis",
 )
 defjoint(_concatenate, _concatenate_shape, _concatenate_transpose, None, _concatenate_jvp)
 
