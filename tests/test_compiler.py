@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from minigrad.backend import choice, compiler
+from minigrad.backend import choice, compiler, large
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 

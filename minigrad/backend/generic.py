@@ -230,12 +230,12 @@ def batch_norm_transpose(
 
 def relu(xp: Any, x: Array) -> Array:
     """max(x, 0); NaN stays NaN."""
-    return xp.ascontiguousarray(xp.maximum(x, 0))
+    return xp.reshape(xp.ascontiguousarray(xp.maximum(x, 0)), x.shape)
 
 
 def relu_mask(xp: Any, t: Array, y: Array) -> Array:
     """t where y > 0, else 0: tangent and transpose of relu."""
-    return xp.ascontiguousarray(xp.where(y > 0, t, 0))
+    return xp.reshape(xp.ascontiguousarray(xp.where(y > 0, t, 0)), t.shape)
 
 
 # ---- results that may be large
