@@ -87,6 +87,7 @@ def test_memory_of_a_repeated_step(name, monkeypatch):
         opt.step(predict, loss)
     beside = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    in_c = choice.c_is_chosen()  # those in NumPy need room to work in
-    assert pool.made == made and beside < (3 if in_c else 5) * 4 * PARAMETERS
-    assert pool.most <= (1 if in_c else 1.25) * IN_USE[name]
+    assert beside < (3 if choice.c_is_chosen() else 5) * 4 * PARAMETERS
+    assert pool.most <= (1 if choice.c_is_chosen() else 1.25) * IN_USE[name]
+    # The kernels in NumPy need room to work in, each thread its own, and how many run at once is chance.
+    assert pool.made == made or not choice.c_is_chosen()

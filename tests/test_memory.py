@@ -1,14 +1,11 @@
 """Memory that is used again: blocks come back with the last array on them, and a repeated step makes none."""
 
-import gc
 import threading
-import tracemalloc
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, optim
 from minigrad.backend import memory
 from minigrad.backend.memory import LARGE, LINE, SLACK, Pool
 
@@ -94,25 +91,6 @@ def test_threads_share_one_pool(pool):
         thread.join()
     assert not wrong
     assert pool.held == pool.made * 8 * N <= SLACK * pool.most <= SLACK * 4 * 6 * 8 * N
-
-
-def test_a_repeated_step_makes_no_block_and_allocates_nothing_large():
-    """Beside the pool NumPy allocates less, all in all at any time, than one result of a layer."""
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((32, 32, 32, 3), np.float32), rng.integers(0, 10, 32)
-    layer = 4 * 32 * 32 * 32 * 16
-    loss = nn.SoftmaxCrossEntropy(labels)
-    for opt in (optim.SGD(nn.resnet(8), 0.1), optim.CurveBall(nn.resnet(8))):
-        for _ in range(5):  # one λ test
-            opt.step(lambda m: m(x, train=True), loss)
-        gc.collect()
-        made = memory.POOL.made
-        tracemalloc.start()
-        for _ in range(5):
-            opt.step(lambda m: m(x, train=True), loss)
-        beside = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert memory.POOL.made == made and beside < layer, (opt, beside)
 
 
 def test_what_is_returned_is_never_written_to_again():
