@@ -115,7 +115,7 @@ def test_an_error_of_the_compiler_is_passed_on(source):
 def test_c_is_the_default_where_it_works(tmp_path):
     assert fresh(tmp_path) == (["True"], "")
     names = sorted(p.name.partition("-")[0] for p in (tmp_path / "minigrad").iterdir())
-    assert names == ["convolution", "kernels", "pooling"]
+    assert names == ["convolution", "norm", "pooling"]
 
 
 def test_numpy_on_request_compiles_nothing(tmp_path):

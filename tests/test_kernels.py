@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.backend import c, c_norm, c_pool, cpu, cpu_conv, generic, threads
+from minigrad.backend import c_conv, c_norm, c_pool, cpu, cpu_conv, generic, threads
 from minigrad.backend.choice import IN_NUMPY
 
 TOLERANCE = {np.dtype("f2"): 2e-2, np.dtype("f4"): 2e-5, np.dtype("f8"): 1e-12}
@@ -21,14 +21,14 @@ def oracle(name):
 
 
 NEEDS_CC = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
-FAST = {"cpu": cpu_conv, "c": pytest.param(c, marks=NEEDS_CC)}
+FAST = {"cpu": cpu_conv, "c": pytest.param(c_conv, marks=NEEDS_CC)}
 BACKENDS = pytest.mark.parametrize("get", [oracle, IN_NUMPY.get], ids=["generic", "cpu"])
 CONVOLVERS = pytest.mark.parametrize(
     "get",
     [
         oracle,
         IN_NUMPY.get,
-        pytest.param(lambda name: getattr(c, name), marks=NEEDS_CC),
+        pytest.param(lambda name: getattr(c_conv, name), marks=NEEDS_CC),
     ],
     ids=["generic", "cpu", "c"],
 )
@@ -199,10 +199,10 @@ def test_conv_adjoints(get, case):
 def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
     """Part of an image at a time, a few images and a remainder, all at once."""
     monkeypatch.setattr(cpu_conv, "_TILE", budget)
-    monkeypatch.setattr(c, "_BAND", budget)
-    monkeypatch.setattr(c, "_PIXELS", budget // 100)
-    monkeypatch.setattr(c, "_SUMS", budget)
-    c._layout.cache_clear()
+    monkeypatch.setattr(c_conv, "_BAND", budget)
+    monkeypatch.setattr(c_conv, "_PIXELS", budget // 100)
+    monkeypatch.setattr(c_conv, "_SUMS", budget)
+    c_conv._layout.cache_clear()
     x, w = normal(0, (5, 13, 11, 4), "f8"), normal(1, (3, 3, 3, 4), "f8")
     for stride in ((1, 1), (2, 2)):
         how = (stride, ((1, 1), (1, 0)), (1, 1), 1)
@@ -213,7 +213,7 @@ def test_conv_in_tiles_of_any_size(monkeypatch, kernels, budget):
         assert_like(kernels.conv2d_input(y, w, (13, 11), *how), dx, "f8")
         dw = generic.conv2d_filter(np, x, y, (3, 3), *how)
         assert_like(kernels.conv2d_filter(x, y, (3, 3), *how), dw, "f8")
-    c._layout.cache_clear()
+    c_conv._layout.cache_clear()
 
 
 @NEEDS_CC
@@ -224,12 +224,12 @@ def test_conv_in_c_at_each_position_of_the_window_or_at_all_at_once(case, end, d
     x, w = normal(seed, x_shape, dtype, dense), normal(seed + 1, w_shape, dtype, dense)
     y = generic.conv2d(np, x, w, *how)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(c, "_END", end)
-        c._layout.cache_clear()
-        assert_like(c.conv2d_tangent(x, w, x, w, *how), 2 * y, dtype)
+        patch.setattr(c_conv, "_END", end)
+        c_conv._layout.cache_clear()
+        assert_like(c_conv.conv2d_tangent(x, w, x, w, *how), 2 * y, dtype)
         dw = generic.conv2d_filter(np, x, y, w_shape[1:3], *how)
-        assert_like(c.conv2d_filter(x, y, w_shape[1:3], *how), dw, dtype)
-    c._layout.cache_clear()
+        assert_like(c_conv.conv2d_filter(x, y, w_shape[1:3], *how), dw, dtype)
+    c_conv._layout.cache_clear()
 
 
 def test_cpu_is_deterministic():
@@ -273,10 +273,10 @@ def test_thread_count_changes_no_bit_of_the_kernels_in_c(monkeypatch, stride):
         monkeypatch.setenv("MINIGRAD_NUM_THREADS", count)
         threads.workers.cache_clear()
         threads.queue.cache_clear()
-        y = c.conv2d(x, w, *how)
-        dx, dw = c.conv2d_input(y, w, (16, 16), *how), c.conv2d_filter(x, y, (3, 3), *how)
+        y = c_conv.conv2d(x, w, *how)
+        dx, dw = c_conv.conv2d_input(y, w, (16, 16), *how), c_conv.conv2d_filter(x, y, (3, 3), *how)
         results.append(
-            (y, c.conv2d_tangent(dx, dw, x, w, *how), dx, dw, *c_norm.batch_norm(x, gamma, beta, 1e-5))
+            (y, c_conv.conv2d_tangent(dx, dw, x, w, *how), dx, dw, *c_norm.batch_norm(x, gamma, beta, 1e-5))
         )
     threads.workers.cache_clear()
     threads.queue.cache_clear()

@@ -1,7 +1,7 @@
 """Batch norm and relu in C: the functions of `generic` without its `xp`, in single and double precision.
 
 Batch norm is one pass that adds up and one that writes, over parts of the pixels that are shared out to
-threads. The loops are in kernels.c.
+threads. The loops are in norm.c.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import compiler, memory, threads
-from .c import at, room
+from .c_conv import at, room
 from .generic import Array
 
 NAMES = ("batch_norm", "batch_norm_tangent", "batch_norm_transpose", "relu", "relu_mask")
@@ -138,11 +138,11 @@ def _dense(x: Any) -> Any:
 
 @functools.cache
 def _function(name: str, dtype: np.dtype) -> Callable[..., None]:
-    """A function of kernels.c for arrays of a dtype."""
+    """A function of norm.c for arrays of a dtype."""
     return library()[f"{name}_{dtype}"]
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """kernels.c, compiled for this machine; raises an error where that does not work."""
-    return compiler.library(Path(__file__).with_name("kernels.c"))
+    """norm.c, compiled for this machine; raises an error where that does not work."""
+    return compiler.library(Path(__file__).with_name("norm.c"))

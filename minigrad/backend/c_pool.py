@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import compiler, cpu, memory, threads
-from .c import at, room
+from .c_conv import at, room
 from .generic import Array, Padding, Pair, out_hw
 
 NAMES = ("pool_index", "pool_gather", "pool_scatter", "window_sum", "window_spread")

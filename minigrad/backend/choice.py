@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import c, c_norm, c_pool, cpu, cpu_conv, generic, large
+from . import c_conv, c_norm, c_pool, cpu, cpu_conv, generic, large
 
-IN_C = {name: getattr(module, name) for module in (c, c_norm, c_pool) for name in module.NAMES}
+IN_C = {name: getattr(module, name) for module in (c_conv, c_norm, c_pool) for name in module.NAMES}
 IN_NUMPY = {name: getattr(module, name) for module in (cpu, cpu_conv, large) for name in module.NAMES}
 DTYPES: set[np.dtype] = {np.dtype(np.float32), np.dtype(np.float64)}
 INDICES: set[np.dtype] = {np.dtype(np.uint8), np.dtype(np.int32)}  # they may stand beside either

@@ -50,12 +50,12 @@ enum { DEVIATIONS, PRODUCTS, MASKED };
 
 #define real float
 #define NAME(f) f##_float32
-#include "kernels.c"
+#include "norm.c"
 #undef real
 #undef NAME
 #define real double
 #define NAME(f) f##_float64
-#include "kernels.c"
+#include "norm.c"
 
 #else
 
