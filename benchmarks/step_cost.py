@@ -88,7 +88,7 @@ def arithmetic(depth: int, batch: int) -> dict[str, float]:
     """Floating-point operations of convolutions and matrix products, from the recorded linear programs."""
     predict, _ = problem(depth, batch)
     w, unravel = mg.ravel(nn.resnet(depth))
-    products = ("conv2d", "matmul")
+    products = ("conv2d", "conv2d_tangent", "matmul")
 
     def count(J: mg.LinearMap) -> int:
         return sum(J.cost.ops[name].flops or 0 for name in products if name in J.cost.ops)
