@@ -104,6 +104,47 @@ def test_blas_has_one_thread_while_products_are_shared_out(four):
     assert count() == before
 
 
+def test_blas_has_its_threads_back_when_several_callers_are_done(four):
+    """The first comes and goes while the second is still at work."""
+    before = [library.num_threads for library in threads.blas().lib_controllers]
+    inside, left = threading.Event(), threading.Event()
+
+    def second(part):
+        inside.set()
+        left.wait(10)
+        return [library.num_threads for library in threads.blas().lib_controllers]
+
+    seen = []
+    other = threading.Thread(target=lambda: seen.extend(share_products(second, 1, 1)))
+    # The second begins within the first, and ends after it.
+    share_products(lambda part: (other.start(), inside.wait(10)), 1, 1)
+    left.set()
+    other.join()
+    assert seen == [[1] * len(before)]
+    assert [library.num_threads for library in threads.blas().lib_controllers] == before
+
+
+def test_threads_see_what_numpy_does_about_errors(four):
+    def work(part):
+        time.sleep(0.002)  # so that each thread takes some
+        x = np.full(3, 1e300)
+        return np.isinf(x * x).all()
+
+    with np.errstate(over="ignore"):  # a warning would be an error here
+        assert all(share(work, 50, ENOUGH))
+    errors = []
+
+    def attempt(part):
+        try:
+            work(part)
+        except FloatingPointError:
+            errors.append(part)
+
+    with np.errstate(over="raise"):
+        share(attempt, 50, ENOUGH)
+    assert len(errors) == len(parts(50, 4))
+
+
 def test_kernels_run_in_a_child_after_a_fork():
     program = (
         "import os, numpy as np, minigrad as mg\n"
@@ -124,6 +165,15 @@ def test_how_many_threads_is_for_the_environment_to_say():
             [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=env
         )
         assert int(out.stdout) == (wanted or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize("kernels", ["c", "numpy", ""])
+def test_a_number_of_threads_that_is_none_is_named(kernels):
+    program = "import numpy as np, minigrad as mg; mg.relu(np.ones((600, 600)))"
+    env = os.environ | {"MINIGRAD_NUM_THREADS": "abc", "MINIGRAD_CPU_KERNELS": kernels}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    assert "MINIGRAD_NUM_THREADS=abc: must be a number of threads" in done.stderr.splitlines()[-1]
+    assert "slower kernels" not in done.stderr
 
 
 def test_bits_do_not_depend_on_who_does_what(four):

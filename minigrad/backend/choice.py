@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import c_conv, c_norm, c_pool, cpu, cpu_conv, generic, large
+from . import c_conv, c_norm, c_pool, cpu, cpu_conv, generic, large, threads
 
 IN_C = {name: getattr(module, name) for module in (c_conv, c_norm, c_pool) for name in module.NAMES}
 IN_NUMPY = {name: getattr(module, name) for module in (cpu, cpu_conv, large) for name in module.NAMES}
@@ -40,6 +40,7 @@ def c_is_chosen() -> bool:
         raise ValueError(f"MINIGRAD_CPU_KERNELS={wanted}: must be numpy or c")
     if wanted == "numpy":
         return False
+    threads.workers()  # what is wrong with that setting is not the compiler's fault
     try:
         check()
     except Exception as error:  # whatever is odd about a compiler or its work: there are other kernels

@@ -4,10 +4,12 @@ Parts get smaller towards the end, so that nobody waits long for another, and no
 has not woken up yet. What a part computes must not depend on who computes it.
 """
 
+import contextlib
+import contextvars
 import functools
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -26,7 +28,8 @@ def share(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]:
         return [work(slice(0, n))] if n else []
     job = Job(work, parts(n, team))
     for _ in range(min(team, n) - 1):
-        queue().put(job)
+        # Such as np.errstate: each thread needs a copy of its own.
+        queue().put((contextvars.copy_context(), job))
     return job.finish()
 
 
@@ -37,8 +40,35 @@ def share_products(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]
         with blas().limit(limits=1, user_api="blas"):  # where each thread has a limit of its own
             return work(part)
 
-    with blas().limit(limits=1, user_api="blas"):  # where there is one for all, set by the first that does
+    with _blas_limited():  # where there is one for all
         return share(alone, n, cost)
+
+
+@contextlib.contextmanager
+def _blas_limited() -> Iterator[None]:
+    """A limit of one thread while anybody is inside: the first sets it, the last puts back what was."""
+    with _LIMIT.lock:
+        _LIMIT.users += 1
+        if _LIMIT.users == 1:
+            _LIMIT.limit = blas().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _LIMIT.lock:
+            _LIMIT.users -= 1
+            if not _LIMIT.users:
+                _LIMIT.limit.restore_original_limits()
+
+
+class _Limit:
+    """The limit for all threads, and how many callers rely on it."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = Lock(), 0
+        self.limit: Any = None
+
+
+_LIMIT = _Limit()
 
 
 def parts(n: int, team: int) -> list[slice]:
@@ -83,19 +113,24 @@ class Job:
 @functools.cache
 def workers() -> int:
     """How many threads share the work: MINIGRAD_NUM_THREADS, or the cores this process may use."""
-    if os.environ.get("MINIGRAD_NUM_THREADS"):
-        return max(1, int(os.environ["MINIGRAD_NUM_THREADS"]))
+    wanted = os.environ.get("MINIGRAD_NUM_THREADS")
+    if wanted:
+        if not wanted.isdecimal():
+            raise ValueError(f"MINIGRAD_NUM_THREADS={wanted}: must be a number of threads, such as 4")
+        return max(1, int(wanted))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache
-def queue() -> "SimpleQueue[Job]":
+def queue() -> "SimpleQueue[tuple[contextvars.Context, Job]]":
     """Jobs for the other threads, which begin to look here at the first call."""
-    jobs: SimpleQueue[Job] = SimpleQueue()
+    jobs: SimpleQueue[tuple[contextvars.Context, Job]] = SimpleQueue()
 
     def serve() -> None:
         while True:
-            jobs.get().run()
+            context, job = jobs.get()
+            context.run(job.run)
+            del context, job  # while it waits, a thread keeps nothing alive
 
     for k in range(workers() - 1):
         Thread(target=serve, name=f"minigrad {k + 1}", daemon=True).start()
