@@ -63,6 +63,12 @@ def test_no_more_is_kept_than_was_in_use_at_once(pool):
     assert pool.made == 1000 and pool.most == 8 * (N + 999)
 
 
+def test_what_cannot_be_had_does_not_count(pool):
+    with pytest.raises(MemoryError):
+        memory.empty((1 << 50,), np.float64)
+    assert (pool.in_use, pool.most, pool.held, pool.made) == (0, 0, 0, 0)
+
+
 def test_sizes_longest_unused_go_first():
     pool = Pool()
     for size in (10, 4, 5, 4):

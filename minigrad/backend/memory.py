@@ -72,15 +72,18 @@ class Pool:
                 block = self._returned.popleft()
                 self.in_use -= block.size
                 self.free[block.size].append(block)
-            self.in_use += size
-            self.most = max(self.most, self.in_use)
             blocks = self.free[size] = self.free.pop(size, [])
+            most = max(self.most, self.in_use + size)
             if blocks:
-                return blocks.pop()
-            self._release(SLACK * self.most - size)
-            self.held += size
-            self.made += 1
-            return Block(size)
+                block = blocks.pop()
+            else:
+                self._release(SLACK * most - size)
+                block = Block(size)  # or a MemoryError: what could not be had does not count
+                self.held += size
+                self.made += 1
+            self.in_use += size
+            self.most = most
+            return block
 
     def give(self, block: Block) -> None:
         self._returned.append(block)
