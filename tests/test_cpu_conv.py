@@ -141,3 +141,9 @@ def test_all_threads_have_work_whatever_the_batch():
 
     for n, size in ((128, 32), (1, 64), (3, 8), (127, 8), (2, 16)):
         assert len(tiles(n, size)) % threads.workers() == 0 or len(tiles(n, size)) > 4 * threads.workers()
+
+
+def test_filters_of_no_channels_and_images_of_none():
+    for c, o in ((0, 2), (2, 0), (0, 0)):
+        how = (1, 2), ((1, 1), (0, 0)), (1, 1), 1
+        assert_all_like_generic(normal(0, (2, 5, 4, c)), normal(1, (o, 3, 2, c)), how)

@@ -87,6 +87,8 @@ def conv2d_filter(
     if groups > 1:
         pairs = zip(np.split(x, groups, -1), np.split(ct, groups, -1), strict=True)
         return np.concatenate([conv2d_filter(a, b, kernel, stride, padding, dilation) for a, b in pairs])
+    if not x.size or not ct.size:
+        return np.zeros((ct.shape[3], *kernel, x.shape[3]), x.dtype)
     dw = _correlate(x, ct, *_axes(kernel, stride, padding, dilation))
     return np.ascontiguousarray(dw.transpose(3, 0, 1, 2))
 
