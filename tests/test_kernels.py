@@ -369,6 +369,15 @@ def test_pool_adjoints(get, case):
     assert np.array_equal(picked, windows.max((-2, -1)))
 
 
+@FAST_CONVOLVERS
+def test_filters_that_are_a_field_of_records(kernels):
+    """Their strides are no multiples of their size."""
+    x, w, how = normal(0, (2, 5, 5, 3), "f8"), normal(1, (4, 3, 3, 3), "f8"), ((1, 1), ((1, 1), (1, 1)))
+    records = np.zeros(w.shape, [("tag", "i1"), ("w", "f8")])
+    records["w"] = w
+    assert_like(kernels.conv2d(x, records["w"], *how), generic.conv2d(np, x, w, *how), "f8")
+
+
 # ---- batch normalisation and rectifier
 
 
@@ -393,6 +402,15 @@ def test_batch_norm_far_from_zero(get, shape):
     np.testing.assert_allclose(y, expected, atol=1e-4)  # half a unit in the last place of the mean is 3e-5
     constant = get("batch_norm")(np.full(shape, 1000.1, "f4"), np.ones(c, "f4"), np.zeros(c, "f4"), 1e-5)
     assert np.abs(constant[1]).max() < 1e-2 and constant[3] == pytest.approx(1e-5**-0.5, rel=1e-4)
+
+
+@NORMALISERS
+def test_an_outlier_in_front_costs_no_digits(get):
+    """A first pixel of zeros, say, far from the mean of all others."""
+    x = normal(0, (200_000, 4), "f4") + 1000
+    x[0] = 0
+    rstd = get("batch_norm")(x, np.ones(4, "f4"), np.zeros(4, "f4"), 1e-5)[3]
+    np.testing.assert_allclose(rstd, 1 / np.sqrt(x.astype("f8").var(0) + 1e-5), rtol=1e-5)
 
 
 norms = st.fixed_dictionaries(

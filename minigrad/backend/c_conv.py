@@ -229,6 +229,8 @@ def _rooms(how: _Layout) -> tuple[ctypes.c_void_p, ctypes.c_void_p]:
 
 def _packed(w: Array) -> Array:
     """Filters as convolution.c reads them, in blocks of output channels."""
+    if any(s % w.itemsize for s in w.strides):  # a field of records, say
+        w = np.ascontiguousarray(w)
     blocks, pack = -(-len(w) // _width(w.dtype)), _function("conv2d_pack", w.dtype)
     packed = memory.empty((blocks * _width(w.dtype) * w[:1].size,), w.dtype)
     shape, strides = (

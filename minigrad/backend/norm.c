@@ -19,6 +19,7 @@
 #endif
 #define LANES ((int64_t)(BYTES / sizeof(real)))
 #define CHUNK (4 * LANES) /* columns that are added up in registers */
+#define SOME 16       /* pixels that say where about a channel lies */
 #define INLINE static inline __attribute__((always_inline))
 
 /* The sums over all pixels come in `parts`, each a row of sums and a row of sums of products. */
@@ -135,11 +136,22 @@ static real *NAME(repeated)(const shape *s, real *v)
     return v;
 }
 
-/* Sums of x - x[0], for each channel, and of its square. `room` is for 3 rows of pixels in double. */
+/* A number near the mean of a channel, from some pixels: the closer, the more digits of the variance are left. One
+ * pixel would not do, for it may be an outlier. */
+INLINE real NAME(origin)(const shape *s, const real *x, int64_t channel)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < SOME; k++)
+        sum += x[s->pixels * k / SOME * s->c + channel];
+    return sum / SOME;
+}
+
+/* Sums of x less its origin, for each channel, and of its square. `room` is for 3 rows of pixels in double. */
 void NAME(deviations)(const shape *s, const real *x, double *sums, double *room, int64_t from, int64_t to)
 {
     real *origin = (real *)(room + 2 * s->c * s->repeat);
-    memcpy(origin, x, s->c * sizeof(real));
+    for (int64_t k = 0; k < s->c; k++)
+        origin[k] = NAME(origin)(s, x, k);
     NAME(add_parts)(DEVIATIONS, s, x, NAME(repeated)(s, origin), 0, 0, sums, room, from, to);
 }
 
@@ -169,7 +181,7 @@ INLINE void NAME(normalise_rows)(const int add, const int relu, int64_t rows, in
         }
 }
 
-/* Parts `from` to `to` of xhat and y, from the sums of deviations from x[0]; and mean and r. `room` is for 4 rows. */
+/* Parts `from` to `to` of xhat and y, from the sums of deviations from the origin; and mean and r. `room` is for 4 rows. */
 void NAME(normalise)(const shape *s, const real *x, const double *sums, const real *gamma, const real *beta,
                      double eps, const real *shortcut, int64_t relu, real *xhat, real *y, real *mean, real *r,
                      real *room, int64_t from, int64_t to)
@@ -178,7 +190,7 @@ void NAME(normalise)(const shape *s, const real *x, const double *sums, const re
     real *factors[4] = {room, room + width, room + 2 * width, room + 3 * width};
     for (int64_t k = 0; k < s->c; k++) {
         double shift = total(s, sums, 0, k) / s->pixels, var = total(s, sums, 1, k) / s->pixels - shift * shift;
-        factors[0][k] = x[k] + shift;
+        factors[0][k] = NAME(origin)(s, x, k) + shift;
         factors[1][k] = 1 / __builtin_sqrt((var < 0 ? 0 : var) + eps);
         factors[2][k] = gamma[k];
         factors[3][k] = beta[k];
