@@ -363,6 +363,7 @@ IMAGES, FILTERS = np.ones((2, 5, 5, 3)), np.ones((4, 3, 3, 3))
         ),
         (lambda: mg.max_pool2d(IMAGES[0], 2), ("pooling", "(N, H, W, C)", "float64[5,5,3]")),
         (lambda: mg.max_pool2d(IMAGES, 6), ("pooling", "window 6", "larger than the padded images")),
+        (lambda: mg.max_pool2d(IMAGES[:, :0], 2, padding=1), ("pooling", "float64[2,0,5,3]", "no pixels")),
         (lambda: mg.max_pool2d(IMAGES, 2, padding=2), ("max_pool2d", "padding 2", "no element")),
         (lambda: mg.batch_norm(IMAGES, np.ones(4), np.zeros(3)), ("batch_norm", "float64[4]", "(C,)")),
         (lambda: mg.batch_norm(np.ones(3), np.ones(3), np.ones(3)), ("batch_norm", "x is (..., C)")),

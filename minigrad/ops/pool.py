@@ -119,6 +119,8 @@ def _geometry(x: Any, size: Pair, stride: Pair | None, padding: Padding) -> dict
     }
     if len(shape_of(x)) != 4:
         raise ValueError(f"pooling takes images (N, H, W, C), got {aval_str(x)}")
+    if not all(shape_of(x)[1:3]):
+        raise ValueError(f"pooling: images {aval_str(x)} have no pixels")
     if min(_out_shape(shape_of(x), geometry)[1:3]) < 1:
         raise ValueError(f"pooling: the window {size} is larger than the padded images {aval_str(x)}")
     return geometry
