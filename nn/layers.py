@@ -102,7 +102,10 @@ class BatchNorm(Module):
         if not train:
             scale = self.gamma / mg.sqrt(self.running_var.value + self.eps)
             y = mg.add(mg.multiply(x, scale), self.beta - self.running_mean.value * scale)
-            y = y if shortcut is None else mg.add(y, shortcut)
+            if shortcut is not None:
+                if shortcut.shape != x.shape:
+                    raise ValueError(f"BatchNorm: the shortcut is {shortcut.shape}, but x is {x.shape}")
+                y = mg.add(y, shortcut)
             return mg.relu(y) if self.relu else y
         rows = x.size // x.shape[-1]
         if rows < 2:

@@ -179,6 +179,13 @@ def test_batch_norm_uses_the_batch_in_training_and_the_running_averages_otherwis
     assert layer.running_mean.value is mean  # train=False moves nothing
 
 
+@pytest.mark.parametrize("train", [True, False])
+def test_batch_norm_takes_no_shortcut_of_another_shape(train):
+    layer, x = batch_norm_layer()
+    with pytest.raises(ValueError, match="the shortcut is .*3.*, but x is"):
+        layer(x, train, np.ones(3))
+
+
 def test_running_statistics_move_by_the_rule_of_pytorch():
     layer, x = batch_norm_layer()
     axes, mean, var = (0, 1, 2), np.zeros(3), np.ones(3)
