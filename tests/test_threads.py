@@ -105,23 +105,23 @@ def test_blas_has_one_thread_while_products_are_shared_out(four):
 
 
 def test_blas_has_its_threads_back_when_several_callers_are_done(four):
-    """The first comes and goes while the second is still at work."""
-    before = [library.num_threads for library in threads.blas().lib_controllers]
-    inside, left = threading.Event(), threading.Event()
-
-    def second(part):
-        inside.set()
-        left.wait(10)
+    def count():
         return [library.num_threads for library in threads.blas().lib_controllers]
 
-    seen = []
-    other = threading.Thread(target=lambda: seen.extend(share_products(second, 1, 1)))
-    # The second begins within the first, and ends after it.
-    share_products(lambda part: (other.start(), inside.wait(10)), 1, 1)
-    left.set()
-    other.join()
-    assert seen == [[1] * len(before)]
-    assert [library.num_threads for library in threads.blas().lib_controllers] == before
+    before, seen = count(), []
+
+    def call():
+        for _ in range(20):
+            seen.extend(share_products(lambda part: count(), 8, ENOUGH))
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    call()
+    for caller in callers:
+        caller.join()
+    assert len(seen) == 80 * len(parts(8, 4)) and all(n == [1] * len(before) for n in seen)
+    assert count() == before
 
 
 def test_threads_see_what_numpy_does_about_errors(four):

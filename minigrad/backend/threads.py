@@ -4,14 +4,13 @@ Parts get smaller towards the end, so that nobody waits long for another, and no
 has not woken up yet. What a part computes must not depend on who computes it.
 """
 
-import contextlib
 import contextvars
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, RLock, Thread
 from typing import Any
 
 ENOUGH = 1 << 18  # elements, or multiplications, that are worth waking a thread for
@@ -40,35 +39,12 @@ def share_products(work: Callable[[slice], Any], n: int, cost: int) -> list[Any]
         with blas().limit(limits=1, user_api="blas"):  # where each thread has a limit of its own
             return work(part)
 
-    with _blas_limited():  # where there is one for all
+    # Where there is one limit for all, threads that set it at the same time would put back each other's.
+    with ONE_AT_A_TIME, blas().limit(limits=1, user_api="blas"):
         return share(alone, n, cost)
 
 
-@contextlib.contextmanager
-def _blas_limited() -> Iterator[None]:
-    """A limit of one thread while anybody is inside: the first sets it, the last puts back what was."""
-    with _LIMIT.lock:
-        _LIMIT.users += 1
-        if _LIMIT.users == 1:
-            _LIMIT.limit = blas().limit(limits=1, user_api="blas")
-    try:
-        yield
-    finally:
-        with _LIMIT.lock:
-            _LIMIT.users -= 1
-            if not _LIMIT.users:
-                _LIMIT.limit.restore_original_limits()
-
-
-class _Limit:
-    """The limit for all threads, and how many callers rely on it."""
-
-    def __init__(self) -> None:
-        self.lock, self.users = Lock(), 0
-        self.limit: Any = None
-
-
-_LIMIT = _Limit()
+ONE_AT_A_TIME = RLock()
 
 
 def parts(n: int, team: int) -> list[slice]:
