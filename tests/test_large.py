@@ -39,6 +39,18 @@ def test_elementwise(ufunc):
         f(x, normal(3))
 
 
+def test_what_is_not_plain_is_numpys_alone():
+    """Other bytes, other types, other kinds of numbers."""
+    x = normal(2, N)
+    for odd in (x.astype(">f8"), np.ma.masked_array(x, x > 0), x.astype(int), x > 0, x + 1j):
+        for got, want in (
+            (large.elementwise(np.add)(odd, odd), np.add(odd, odd)),
+            (large.concatenate([odd, odd], 0), np.concatenate([odd, odd], 0)),
+        ):
+            check(np.asarray(got), np.asarray(want), pooled=False)
+            assert type(got) is type(want)
+
+
 def test_matmul():
     a, b = normal(N // 64, 40), normal(40, 64)
     for x, y in ((a, b), (np.asfortranarray(a), b), (b.T, a.T), (a.astype("f4"), b.astype("f4"))):

@@ -26,9 +26,8 @@ def elementwise(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     """
 
     def apply(x: Any, y: Any) -> Any:
-        if type(x) is type(y) is np.ndarray and x.dtype is y.dtype and x.dtype.kind == "f":
-            if x.nbytes >= LARGE or y.nbytes >= LARGE:
-                return _apply(ufunc, x, y)
+        if type(x) is type(y) is np.ndarray and (x.nbytes >= LARGE or y.nbytes >= LARGE) and _plain(x, y):
+            return _apply(ufunc, x, y)
         return ufunc(x, y)
 
     return apply
@@ -41,7 +40,7 @@ def matmul(a: Array, b: Array) -> Array:
     array([[3.],
            [3.]])
     """
-    if a.ndim == b.ndim == 2 and a.dtype is b.dtype and len(a) * b.shape[1] * a.itemsize >= LARGE:
+    if a.ndim == b.ndim == 2 and len(a) * b.shape[1] * a.itemsize >= LARGE and _plain(a, b):
         return np.matmul(a, b, out=memory.empty((len(a), b.shape[1]), a.dtype))
     return np.matmul(a, b)
 
@@ -53,11 +52,21 @@ def concatenate(arrays: Sequence[Array], axis: int) -> Array:
     array([1., 0.])
     """
     first = arrays[0]
-    if sum(x.nbytes for x in arrays) < LARGE or any(x.dtype != first.dtype for x in arrays):
+    if sum(x.nbytes for x in arrays) < LARGE or not _plain(*arrays):
         return np.concatenate(arrays, axis)
     shape = list(first.shape)
     shape[axis] = sum(x.shape[axis] for x in arrays)
     return np.concatenate(arrays, axis, out=memory.empty(tuple(shape), first.dtype))
+
+
+def _plain(*arrays: Array) -> bool:
+    """Whether they are of one type and dtype, of numbers as NumPy's results are."""
+    dtype = arrays[0].dtype
+    return (
+        dtype.kind == "f"
+        and dtype.isnative
+        and all(type(x) is np.ndarray and x.dtype is dtype for x in arrays)
+    )
 
 
 def _apply(ufunc: np.ufunc, x: Array, y: Array) -> Array:
