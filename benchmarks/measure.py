@@ -101,7 +101,11 @@ def in_turn(entries: Sequence[Entry], jobs: Sequence[str], rounds: int, least: f
                 for entry, worker in workers.items():
                     if entry.name in values[job]:
                         time.sleep(PAUSE)
-                        values[job][entry.name].append(worker.ask("run", job, least))
+                        try:
+                            values[job][entry.name].append(worker.ask("run", job, least))
+                        except Failed as error:  # as when its process was killed: the others go on
+                            skipped[f"{entry.name}, {job}"] = str(error)
+                            del values[job][entry.name]
     return {"versions": versions, "skipped": skipped, "differences": differences, "values": values}
 
 

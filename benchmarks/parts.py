@@ -186,12 +186,14 @@ def ratio(values: Values, label: str, over: Side, under: Side, asked: float | No
 
 
 def line(times: dict[str, list[float]], label: str, axis: str, sizes: list[int]) -> dict[str, Any]:
-    """The line through medians that makes relative deviations least, and the largest of these.
+    """The line through minima that makes relative deviations least, and the largest of these.
+
+    Minima, because what disturbs a run only adds to its time, and to long runs more.
 
     >>> line({"batch 1": [3.0], "batch 2": [5.0]}, "step", "batch", [1, 2])["slope"].round(3)
     np.float64(2.0)
     """
-    y = np.array([median(times[f"{axis} {n}"]) for n in sizes])
+    y = np.array([min(times[f"{axis} {n}"]) for n in sizes])
     slope, start = np.polyfit(sizes, y, 1, w=1 / y)
     deviation = float(np.max(np.abs((slope * np.array(sizes) + start) / y - 1)))
     return {"label": label, "slope": slope, "start": start, "deviation": deviation}

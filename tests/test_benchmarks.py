@@ -116,6 +116,20 @@ def test_a_failed_request_and_a_dead_process_are_told():
             worker.ask("run", "value", 0.0)
 
 
+def test_a_process_that_ends_takes_no_others_along(monkeypatch):
+    ask, killed = measure.Worker.ask, []
+
+    def kill_the_first(worker, request, *args):
+        if request == "run" and not killed:
+            killed.append(worker.process.kill())
+        return ask(worker, request, *args)
+
+    monkeypatch.setattr(measure.Worker, "ask", kill_the_first)
+    data = in_turn([Entry(p.name, p, Chain(1)) for p in (NUMPY, OURS[1])], ["value"], rounds=2, least=0.0)
+    assert list(data["skipped"]) == ["numpy, value"] and "status -9" in data["skipped"]["numpy, value"]
+    assert [(name, len(some)) for name, some in data["values"]["value"].items()] == [("minigrad numpy", 2)]
+
+
 def test_memory_is_that_of_each_process():
     big = SMALL._replace(batch=256)
     data = peaks([Entry("small", OURS[1], SMALL), Entry("big", OURS[1], big)], ["gradient"])
@@ -182,8 +196,8 @@ def test_ratios_of_what_was_not_measured_are_not_made_up():
     assert missed == ["ours / theirs", "0.60", "0.40", "<= 0.5  MISSED"]
 
 
-def test_a_line_is_fitted_to_medians():
-    times = {f"batch {n}": [0.0, 3 + 2.0 * n, 1e9] for n in (1, 2, 4)}
+def test_a_line_is_fitted_to_minima():
+    times = {f"batch {n}": [1e9, 3 + 2.0 * n] for n in (1, 2, 4)}
     fit = parts.line(times, "step", "batch", [1, 2, 4])
     np.testing.assert_allclose([fit["slope"], fit["start"]], [2, 3])
     assert fit["deviation"] < 1e-12
