@@ -93,7 +93,10 @@ def conv2d_filter(
     parts = max(1, min(_TASKS, how.rows, _SUMS // size))
     cuts = min(blocks, -(-_TASKS // parts))
     sums, next_task = memory.empty((parts, size), x.dtype), ctypes.c_int64(0)
-    add_up, fold = _function("conv2d_filter", x.dtype), _function("conv2d_fold", x.dtype)
+    add_up, fold = (
+        compiler.function(library(), "conv2d_filter", x.dtype),
+        compiler.function(library(), "conv2d_fold", x.dtype),
+    )
 
     def work(part: slice) -> None:
         add_up(
@@ -147,7 +150,7 @@ def _convolve(xs: list[Array], ws: list[Array], y: Array, stride: Pair, dilation
     """y[n, r, q] = the sum of w[:, i, j] x[n, r sh + i dh - top, q sw + j dw - left] over all x and w."""
     x, w, taps = xs[0], ws[0], [_packed(w) for w in ws]
     how = _layout(x.shape, y.shape, y.strides, x.dtype, w.shape[1:3], stride, dilation, offset, len(xs))
-    function, next_row = _function("conv2d", x.dtype), ctypes.c_int64(0)
+    function, next_row = compiler.function(library(), "conv2d", x.dtype), ctypes.c_int64(0)
 
     def do() -> None:
         function(how.numbers, *_at(xs, taps, y), ctypes.byref(next_row), *_rooms(how))
@@ -231,7 +234,7 @@ def _packed(w: Array) -> Array:
     """Filters as convolution.c reads them, in blocks of output channels."""
     if any(s % w.itemsize for s in w.strides):  # a field of records, say
         w = np.ascontiguousarray(w)
-    blocks, pack = -(-len(w) // _width(w.dtype)), _function("conv2d_pack", w.dtype)
+    blocks, pack = -(-len(w) // _width(w.dtype)), compiler.function(library(), "conv2d_pack", w.dtype)
     packed = memory.empty((blocks * _width(w.dtype) * w[:1].size,), w.dtype)
     shape, strides = (
         (ctypes.c_int64 * 4)(*w.shape),
@@ -287,12 +290,6 @@ def _width(dtype: np.dtype) -> int:
 @functools.cache
 def _tile_rows(dtype: np.dtype) -> int:
     return ctypes.c_int64.in_dll(library(), f"tile_rows_{dtype}").value
-
-
-@functools.cache
-def _function(name: str, dtype: np.dtype) -> Callable[..., None]:
-    """A function of convolution.c for arrays of a dtype."""
-    return library()[f"{name}_{dtype}"]
 
 
 @functools.cache

@@ -7,7 +7,6 @@ threads. The loops are in norm.c.
 import ctypes
 import functools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ def relu_mask(t: Array, y: Array) -> Array:
 
 def _elementwise(name: str, *arrays: Array) -> Array:
     dense = [_dense(x) for x in arrays]
-    result, run = memory.empty_like(dense[0]), _function(name, dense[0].dtype)
+    result, run = memory.empty_like(dense[0]), compiler.function(library(), name, dense[0].dtype)
 
     def work(part: slice) -> None:
         run(*map(at, dense), at(result), ctypes.c_int64(part.start), ctypes.c_int64(part.stop))
@@ -112,7 +111,7 @@ def _sums(name: str, x: Array, *arrays: Array | None) -> Array:
 
 def _run(name: str, x: Array, *args: Any) -> None:
     """A pass over all parts of arrays like x."""
-    function, shape = _function(name, x.dtype), _shape(x.shape, x.dtype)
+    function, shape = compiler.function(library(), name, x.dtype), _shape(x.shape, x.dtype)
     size = 32 * shape[1] * shape[2]
 
     def work(part: slice) -> None:
@@ -134,12 +133,6 @@ def _shape(shape: tuple[int, ...], dtype: np.dtype) -> ctypes.Array:
 
 def _dense(x: Any) -> Any:
     return None if x is None else np.ascontiguousarray(x)
-
-
-@functools.cache
-def _function(name: str, dtype: np.dtype) -> Callable[..., None]:
-    """A function of norm.c for arrays of a dtype."""
-    return library()[f"{name}_{dtype}"]
 
 
 @functools.cache

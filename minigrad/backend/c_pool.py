@@ -5,7 +5,6 @@ The loops are in pooling.c; images are shared out to threads.
 
 import ctypes
 import functools
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,19 +74,13 @@ def _run(
     """The C function `name` for images of a shape and results of height and width `hw`."""
     sizes = *images[1:], *hw, *size, *stride, padding[0][0], padding[1][0]
     geometry = (ctypes.c_int64 * len(sizes))(*sizes)
-    dense, function = [np.ascontiguousarray(a) for a in arrays], _function(name, dtype)
+    dense, function = [np.ascontiguousarray(a) for a in arrays], compiler.function(library(), name, dtype)
 
     def work(part: slice) -> None:
         own = [ctypes.c_void_p(room(2 * images[3] * dtype.itemsize))] if needs_room else []
         function(geometry, *map(at, dense), *own, ctypes.c_int64(part.start), ctypes.c_int64(part.stop))
 
     threads.share(work, images[0], max(a.size for a in arrays))
-
-
-@functools.cache
-def _function(name: str, dtype: np.dtype) -> Callable[..., None]:
-    """A function of pooling.c for arrays of a dtype."""
-    return library()[f"{name}_{dtype}"]
 
 
 @functools.cache

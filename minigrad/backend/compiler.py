@@ -5,12 +5,16 @@ appears whole or not at all.
 """
 
 import ctypes
+import functools
 import os
 import platform
 import re
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 FLAGS = "-std=gnu11 -O3 -march=native -fno-math-errno -ffp-contract=fast -shared -fPIC".split()
 
@@ -44,6 +48,12 @@ def library(source: Path) -> ctypes.CDLL:
         kept = folder / f"{name}-{_hash(made.read_bytes())}.so"
         os.replace(made, kept)  # another process may do the same at this moment: either file will do
     return ctypes.CDLL(str(kept))
+
+
+@functools.cache
+def function(loaded: ctypes.CDLL, name: str, dtype: np.dtype) -> Callable[..., None]:
+    """The function of a library for arrays of a dtype."""
+    return loaded[f"{name}_{dtype.name}"]
 
 
 def cache() -> Path:
