@@ -74,7 +74,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def plan(self, step: int | None = None) -> dict[str, int]:
+    def plan(self, step: int | None = None) -> dict[str, int | None]:
         """The passes that step number `step` runs, by kind: primal, jvp, vjp; by default the next step.
 
         >>> opt = Optimizer({"w": np.ones(2)})

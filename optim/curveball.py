@@ -18,12 +18,15 @@ from .base import Loss, Optimizer, Predict, StepInfo, Tree, dot
 from .damping import LambdaRule
 from .quadratic import QuadraticModel
 
+HALVINGS = 20
+
 
 @dataclass(frozen=True)
 class CurveBallInfo(StepInfo):
     """`rho`, `beta` of z ← rho z - beta dz, the `lam` used, and in steps that look at λ (None in others):
 
     `predicted`, the change of the loss by the damped model, and `ratio`, the actual change divided by it.
+    `scale`: how much of that step was taken; 1 but where `safeguard` shrank it, 0 where it was rejected.
     """
 
     rho: float
@@ -31,6 +34,7 @@ class CurveBallInfo(StepInfo):
     lam: float
     predicted: float | None
     ratio: float | None
+    scale: float
 
 
 class CurveBall(Optimizer):
@@ -45,6 +49,16 @@ class CurveBall(Optimizer):
     `lam`: damping at the start; 1 suits networks with batch norm, 10 those without (the authors' README).
     `rho`, `beta`: fixed values in place of automatic ones; then only one forward-mode pass is run.
     `adapt_lam`: every 5 steps, λ follows the ratio of actual to predicted change, for one more primal pass.
+
+    Beyond the paper:
+    `directions="zg"`: g in the place of dz, at the same cost; on a quadratic that is conjugate gradient.
+    `curvature="hessian"`: Ĥ = ∇²(loss ∘ predict) + λ I in the place of Gauss and Newton's: the primal pass is
+    that of the gradient, with the reverse-mode pass inside, and forward-mode passes go over both. Where Ĥ is
+    indefinite, absolute values of curvatures say how far to go downhill.
+    `reuse`: rho and beta are solved for in every `reuse`-th step, the second one, and those that look at λ;
+    other steps use the last ones, with one forward-mode pass less for dz, without any for g.
+    `safeguard`: the loss on the batch never rises: z is halved until it does not, for a primal pass each
+    time; after 20 times the step is rejected and z is 0.
 
     >>> opt = CurveBall({"w": np.zeros(2)}, lam=0.0)
     >>> for _ in range(2):
@@ -61,43 +75,56 @@ class CurveBall(Optimizer):
         beta: float | None = None,
         adapt_lam: bool = True,
         weight_decay: float = 0.0,
+        directions: str = "zdz",
+        curvature: str = "ggn",
+        reuse: int = 1,
+        safeguard: bool = False,
     ) -> None:
         super().__init__(model, weight_decay)
         if lam < 0:
             raise ValueError(f"CurveBall: lam={lam} must not be negative")
         if (rho is None) != (beta is None):
             raise ValueError("CurveBall: rho and beta are solved for together: give both, or neither")
+        if directions not in ("zdz", "zg"):
+            raise ValueError(f"CurveBall: directions={directions!r} is unknown: use 'zdz' or 'zg'")
+        if curvature not in ("ggn", "hessian"):
+            raise ValueError(f"CurveBall: curvature={curvature!r} is unknown: use 'ggn' or 'hessian'")
+        if reuse < 1:
+            raise ValueError(f"CurveBall: reuse={reuse} must be at least 1")
         self.lam, self.rho, self.beta, self.adapt_lam = float(lam), rho, beta, adapt_lam
+        self.directions, self.curvature, self.reuse, self.safeguard = directions, curvature, reuse, safeguard
         self.lam_rule = LambdaRule()
         self.z = self.w * 0
+        self.last_rho = self.last_beta = 0.0
 
-    def plan(self, step: int | None = None) -> dict[str, int]:
+    def plan(self, step: int | None = None) -> dict[str, int | None]:
         step = self.count if step is None else step
-        return {"primal": 1 + self._looks_at_lam(step), "jvp": 1 + self._needs_model(step), "vjp": 1}
+        primal = None if self.safeguard else 1 + self._looks_at_lam(step)
+        forward = self._needs_model(step) + (self.directions == "zdz" or self._needs_model(step))
+        return {"primal": primal, "jvp": forward, "vjp": int(self.curvature == "ggn")}
 
     def step(self, predict: Predict, loss: Loss) -> CurveBallInfo:
         w, z, lam, wd = self.w, self.z, self.lam, self.weight_decay
         damping = lam + wd
-        passes: Counter[str] = Counter()
+        c = np.array([-self.last_beta, self.last_rho] if self.rho is None else [-self.beta, self.rho])  # type: ignore[operator]
+        passes = Counter(primal=0, jvp=0, vjp=0)
         with self._buffers_back_on_error() as buffers:
             passes["primal"] += 1
-            y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
-            if not hasattr(y, "shape"):
-                raise TypeError(
-                    f"CurveBall: predict returned a {type(y).__name__}, but J z and the Hessian meet in one "
-                    "array: join the outputs with minigrad.concatenate"
-                )
-            value, g, H = mg.quadratic(loss, y)
+            value, g, J, JT, H = self._linearized(predict, loss)
             before = float(value) + wd / 2 * dot(w, w)
             self._check_loss(before)
 
-            passes["jvp"] += 1
-            Jz = J(z)  # forward-mode pass 1
-            HJz = H(Jz)
-            passes["vjp"] += 1
-            dz = J.T(g + HJz) + damping * z  # the reverse-mode pass: dz = Ĥ z + g
+            if self.directions == "zdz" or self._needs_model(self.count):
+                passes["jvp"] += 1
+                Jz = J(z)  # forward-mode pass 1
+                HJz = H(Jz)
+            passes["vjp"] += self.curvature == "ggn"
+            if self.directions == "zdz":
+                dz = JT(g + HJz) + damping * z  # the reverse-mode pass: dz = Ĥ z + g
+            else:
+                dz = JT(g)
             if wd:
-                dz += wd * w
+                dz = dz + wd * w
             dzdz = dot(dz, dz)
             self._check_gradient(dzdz)
 
@@ -111,39 +138,72 @@ class CurveBall(Optimizer):
                 a22 = dot(Jz, HJz) + damping * dot(z, z)
                 b = [dot(g, Jdz) + wd * dot(w, dz), dot(g, Jz) + wd * dot(w, z)]
                 model = QuadraticModel(np.array([[a11, a12], [a12, a22]]), np.array(b))
-                if self.rho is None and a11 <= 0 < dzdz:
-                    raise ValueError(
-                        f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and beta "
-                        "have no automatic values: use lam > 0, or give rho and beta"
+                if not np.isfinite(model.A).all():
+                    raise FloatingPointError(
+                        f"CurveBall step {self.count}: the gradient is finite, but the curvature along it is "
+                        "not; parameters are as before the step: raise the damping"
                     )
-        c = model.minimum() if self.rho is None else np.array([-self.beta, self.rho])  # type: ignore[operator]
-        beta, rho = -float(c[0]), float(c[1])
+                if self.rho is None:
+                    if a11 == 0 < dzdz:
+                        raise ValueError(
+                            f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and "
+                            "beta have no automatic values: use lam > 0, or give rho and beta"
+                        )
+                    c = model.minimum()
+        beta, rho = self.last_beta, self.last_rho = -float(c[0]), float(c[1])
+        del J, JT, H  # their residuals are not needed any more, and the next pass takes their place
 
+        start = w.copy() if self.safeguard else None
         z *= rho
         z -= beta * dz
         w += z
 
         predicted = ratio = None
+        scale = 1.0
+        if self.safeguard or self._looks_at_lam(self.count):
+            after = self._loss_after(predict, loss, buffers, passes)
         if self._looks_at_lam(self.count):
-            del J  # its residuals are not needed any more, and the next pass takes their place
-            passes["primal"] += 1
-            with mg.keeping_buffers(
-                self.model, start=buffers
-            ):  # the masks of this step, and no new statistics
-                after = self._loss_now(predict, loss) + wd / 2 * dot(w, w)
             predicted = model(c)
             if predicted and math.isfinite(after):
                 ratio = (after - before) / predicted
                 self.lam = self.lam_rule(lam, ratio)
+        while self.safeguard and scale and not after <= before:  # a NaN is no better than a rise
+            scale = scale / 2 if scale > 0.5**HALVINGS else 0.0
+            z[:] = 0.5 * z if scale else 0.0
+            w[:] = start + z
+            after = self._loss_after(predict, loss, buffers, passes) if scale else before
         self.count += 1
-        info = CurveBallInfo(self.count - 1, before, dict(passes), rho, beta, lam, predicted, ratio)
+        info = CurveBallInfo(self.count - 1, before, dict(passes), rho, beta, lam, predicted, ratio, scale)
         return self._done(info, w=w, z=z, dz=dz)
+
+    def _linearized(self, predict: Predict, loss: Loss) -> tuple[Any, ...]:
+        """The loss, and g, J, Jᵀ, H: the gradient of the loss is Jᵀ g, and Ĥ = Jᵀ H J + λ I."""
+        if self.curvature == "hessian":  # as if the parameters themselves were the outputs: J = I
+            of_w = mg.value_and_grad(lambda w: loss(predict(self.unravel(w))))
+            (value, g), K = mg.linearize(of_w, self.w)
+            return value, g, lambda v: v, lambda ct: ct, lambda v: K(v)[1]
+        y, J = mg.linearize(lambda w: predict(self.unravel(w)), self.w)
+        if not hasattr(y, "shape"):
+            raise TypeError(
+                f"CurveBall: predict returned a {type(y).__name__}, but J z and the Hessian meet in one "
+                "array: join the outputs with minigrad.concatenate"
+            )
+        value, g, H = mg.quadratic(loss, y)
+        return value, g, J, J.T, H
+
+    def _loss_after(self, predict: Predict, loss: Loss, buffers: list[Any], passes: Counter[str]) -> float:
+        """The loss at w as it is now, with the masks of this step, and without new statistics."""
+        passes["primal"] += 1
+        with mg.keeping_buffers(self.model, start=buffers):
+            return self._loss_now(predict, loss) + self.weight_decay / 2 * dot(self.w, self.w)
 
     def _looks_at_lam(self, step: int) -> bool:
         return self.adapt_lam and self.lam_rule.due(step)
 
     def _needs_model(self, step: int) -> bool:
-        return self.rho is None or self._looks_at_lam(step)
+        solves = self.rho is None and (step % self.reuse == 0 or step == 1)  # at 0 there is no z, so no rho
+        return solves or self._looks_at_lam(step)
 
     def _state(self) -> dict[str, Any]:
-        return super()._state() | {"z": self.z, "lam": self.lam}
+        last = {"last_rho": self.last_rho, "last_beta": self.last_beta}
+        return super()._state() | {"z": self.z, "lam": self.lam} | last

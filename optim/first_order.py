@@ -22,7 +22,8 @@ class FirstOrder(Optimizer):
             self._check_gradient(dot(g, g))
         self.update(g)
         self.count += 1
-        return self._done(StepInfo(self.count - 1, value, self.plan()), w=w, g=g)
+        passes = {"primal": 1, "jvp": 0, "vjp": 1}
+        return self._done(StepInfo(self.count - 1, value, passes), w=w, g=g)
 
     def update(self, g: Array) -> None:
         """Moves `w` in place, given the gradient `g` at it."""

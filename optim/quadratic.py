@@ -27,17 +27,19 @@ class QuadraticModel(NamedTuple):
         """The coefficients c = -A⁻¹ b; a direction without length gets 0, near-parallel ones share.
 
         The directions differ in length by orders of magnitude and become nearly parallel, so A is first
-        scaled to ones on its diagonal; what is then below 1e-13 of the largest is rounding and left out.
+        scaled to ones on its diagonal; what is then below 1e-13 of the largest is rounding and left out. An
+        indefinite A has no minimum: its eigenvalues' absolute values then say how far to go downhill
+        (saddle-free Newton, Dauphin et al. 2014, arXiv 1406.2572).
 
         >>> QuadraticModel(np.diag([2.0, 0.0]), np.array([1.0, 0.0])).minimum()
         array([-0.5,  0. ])
+        >>> QuadraticModel(np.array([[-2.0]]), np.array([1.0])).minimum()
+        array([-0.5])
         """
-        diag = np.diag(self.A)
-        scale = np.divide(
-            1.0,
-            np.sqrt(diag, where=diag > 0, out=np.ones_like(diag)),
-            where=diag > 0,
-            out=np.zeros_like(diag),
-        )
-        c = np.linalg.lstsq(self.A * np.outer(scale, scale), -self.b * scale, rcond=1e-13)[0]
+        length = np.sqrt(np.abs(np.diag(self.A)))
+        scale = np.divide(1.0, length, where=length > 0, out=np.zeros_like(length))
+        e, V = np.linalg.eigh(self.A * np.outer(scale, scale))
+        e = np.abs(e)
+        kept = e > 1e-13 * e.max()
+        c = -V[:, kept] @ (V[:, kept].T @ (self.b * scale) / e[kept])
         return c * scale

@@ -332,6 +332,164 @@ def test_18_the_minimum_does_not_depend_on_the_lengths_of_the_directions(seed, l
     assert m(P @ c) <= m(best) + 1e-3 * abs(m(best))
 
 
+# ----- Beyond the paper -----
+
+
+@given(seeds)
+def test_zg_the_step_is_the_model_s_minimum_in_the_plane_of_z_and_g(seed):
+    model, predict, loss = small_net(seed)
+    opt = optim.CurveBall(model, lam=LAM, adapt_lam=False, directions="zg")
+    for _ in range(3):
+        opt.step(predict, loss)
+    d, z = dense(opt, predict, loss, LAM), opt.z.copy()
+    info = opt.step(predict, loss)
+    np.testing.assert_allclose(opt.z, info.rho * z - info.beta * d.g, rtol=1e-9, atol=1e-13)
+    r = d.g + d.H @ opt.z
+    scale = np.linalg.norm(d.g)
+    assert abs(r @ z) <= 1e-8 * scale * np.linalg.norm(z)
+    assert abs(r @ d.g) <= 1e-8 * scale * scale
+    assert info.passes == {"primal": 1, "jvp": 2, "vjp": 1}
+
+
+def test_zg_is_conjugate_gradient_on_a_quadratic_and_ends_after_n_steps():
+    predict, loss, H, gradient = quadratic_problem(kappa=10.0)
+    opt = optim.CurveBall({"w": np.zeros(8)}, lam=0.0, directions="zg", adapt_lam=False)
+    for k, w in enumerate(conjugate_gradient(np.zeros(8), gradient, H, 8)):
+        opt.step(predict, loss)
+        np.testing.assert_allclose(opt.w, w, rtol=0, atol=1e-10 * np.linalg.norm(w), err_msg=str(k))
+    assert np.linalg.norm(gradient(opt.w)) < 1e-10 * np.linalg.norm(gradient(np.zeros(8)))
+
+
+def test_zg_with_fixed_values_is_sgd_with_momentum_and_runs_its_passes_alone():
+    model, predict, loss = small_net(7)
+    opt = optim.CurveBall(model, rho=0.9, beta=0.1, adapt_lam=False, directions="zg")
+    sgd = optim.SGD(small_net(7)[0], lr=0.1, momentum=0.9)
+    for _ in range(5):
+        info = opt.step(predict, loss)
+        assert info.passes == sgd.step(predict, loss).passes == opt.plan() | {"jvp": 0}
+    np.testing.assert_allclose(opt.w, sgd.w, rtol=1e-12)
+
+
+@given(seeds)
+def test_hessian_the_step_is_that_of_the_dense_hessian_where_it_is_positive(seed):
+    model, predict, loss = small_net(seed)
+    opt = optim.CurveBall(model, lam=3.0, curvature="hessian", weight_decay=0.2)
+    for _ in range(3):
+        opt.step(predict, loss)
+    f = lambda w: loss(predict(opt.unravel(w))) + 0.1 * (w**2).sum()  # noqa: E731
+    w, z, lam = opt.w.copy(), opt.z.copy(), opt.lam
+    H = mg.hessian(f)(w) + lam * np.eye(w.size)
+    g = mg.grad(f)(w)
+    dz = H @ z + g
+    P = np.stack([dz, z], axis=1)
+    minus_beta, rho = -np.linalg.solve(P.T @ H @ P, P.T @ g)
+    plan = opt.plan()
+    with mg.trace() as t:
+        info = opt.step(predict, loss)
+    t.check(plan)
+    assert plan == info.passes
+    assert (info.rho, info.beta) == pytest.approx((rho, -minus_beta), rel=1e-5)
+    np.testing.assert_allclose(opt.z, P @ [minus_beta, rho], rtol=1e-6, atol=1e-10)
+
+
+def test_hessian_where_it_is_negative_the_step_goes_downhill():
+    opt = optim.CurveBall({"w": np.array([0.5])}, lam=0.0, curvature="hessian", adapt_lam=False)
+    opt.step(lambda m: m["w"], lambda y: mg.cos(y).sum())  # curvature -cos(0.5), gradient -sin(0.5)
+    np.testing.assert_allclose(opt.w, 0.5 + np.tan(0.5), rtol=1e-12)
+
+
+def test_reuse_solves_for_rho_and_beta_in_every_kth_step_alone():
+    model, predict, loss = small_net(8)
+    opt = optim.CurveBall(model, lam=1.0, adapt_lam=False, reuse=4)
+    infos = []
+    for k in range(13):
+        plan = opt.plan()
+        with mg.trace() as t:
+            infos.append(opt.step(predict, loss))
+        t.check(plan)
+        assert plan == infos[-1].passes == {"primal": 1, "jvp": 2 if k in (0, 1, 4, 8, 12) else 1, "vjp": 1}
+    for k in range(2, 13):
+        assert ((infos[k].rho, infos[k].beta) == (infos[k - 1].rho, infos[k - 1].beta)) == (k % 4 != 0)
+    cheap = optim.CurveBall(model, adapt_lam=False, reuse=4, directions="zg")
+    assert [cheap.plan(k)["jvp"] for k in range(6)] == [2, 2, 0, 0, 2, 0]
+    assert [optim.CurveBall(model, reuse=3).plan(k)["jvp"] for k in range(6)] == [2, 2, 1, 2, 1, 2]
+
+
+def test_reuse_goes_on_bit_for_bit_between_two_solutions():
+    def run(opt, steps):
+        for _ in range(steps):
+            opt.step(*small_net(9)[1:])
+        return opt
+
+    whole = run(optim.CurveBall(small_net(9)[0], reuse=6, adapt_lam=False), 10)
+    first = run(optim.CurveBall(small_net(9)[0], reuse=6, adapt_lam=False), 3)
+    second = optim.CurveBall(small_net(9)[0], reuse=6, adapt_lam=False)
+    second.load_state_dict(first.state_dict())
+    assert run(second, 7).w.tobytes() == whole.w.tobytes()
+
+
+@given(seeds, st.sampled_from(["zdz", "zg"]), st.sampled_from([1, 4]))
+def test_safeguard_the_loss_on_the_batch_never_rises(seed, directions, reuse):
+    model, predict, loss = small_net(seed)
+    opt = optim.CurveBall(
+        model, lam=1e-4, directions=directions, reuse=reuse, safeguard=True, weight_decay=0.01
+    )
+    now = lambda: float(loss(predict(opt.model))) + 0.005 * (opt.w**2).sum()  # noqa: E731
+    scales = []
+    for _ in range(25):
+        before, w = now(), opt.w.copy()
+        info = opt.step(predict, loss)
+        assert now() <= before == pytest.approx(info.loss, rel=1e-12)
+        np.testing.assert_allclose(opt.w, w + opt.z, rtol=0, atol=1e-15)
+        tries = 1 + (-int(np.log2(info.scale)) if info.scale else 20)
+        assert info.passes["primal"] == 1 + tries
+        scales.append(info.scale)
+    assert all(s == 0 or np.log2(s) == int(np.log2(s)) for s in scales)
+
+
+def test_safeguard_shrinks_what_would_rise_and_rejects_what_never_falls():
+    steep = lambda y: (mg.sqrt(1 + 1e4 * y**2)).sum()  # noqa: E731  # Newton's step goes far beyond 0
+    opt = optim.CurveBall({"w": np.array([1.0])}, lam=0.0, safeguard=True, adapt_lam=False)
+    first = opt.step(lambda m: m["w"], steep)
+    assert 0 < first.scale < 1 and abs(opt.w[0]) < 1
+
+    start = opt.w.copy()
+    info = opt.step(lambda m: m["w"] if (mg.stop_gradient(m["w"]) == start).all() else m["w"] * np.nan, steep)
+    assert info.scale == 0 and info.passes["primal"] == 22
+    np.testing.assert_array_equal(opt.w, start)
+    np.testing.assert_array_equal(opt.z, 0)
+
+
+def test_safeguard_evaluations_see_the_same_mask_and_leave_no_trace():
+    _, x, loss = network_with_state()
+    plain, guarded = (optim.CurveBall(network_with_state()[0], safeguard=s) for s in (False, True))
+    for _ in range(4):
+        infos = [opt.step(lambda m: m(x, train=True), loss) for opt in (plain, guarded)]
+        assert infos[0].loss == infos[1].loss and infos[1].scale == 1
+    for (_, a), (_, b) in zip(mg.tree_buffers(plain.model), mg.tree_buffers(guarded.model), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+
+
+def test_curvature_beyond_all_numbers_stops_the_step():
+    opt = optim.CurveBall({"w": np.zeros(1)}, lam=0.0)
+    with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match="curvature along it is not"):
+        opt.step(lambda m: m["w"] * 1e120, lambda y: (y**2 + 1e-20 * y).sum())  # g = 1e100, J g = 1e220
+    np.testing.assert_array_equal(opt.w, 0.0)
+
+
+@pytest.mark.parametrize(
+    "setting, says",
+    [
+        ({"directions": "gz"}, "'zdz' or 'zg'"),
+        ({"curvature": "fisher"}, "'ggn' or 'hessian'"),
+        ({"reuse": 0}, "at least 1"),
+    ],
+)
+def test_unknown_settings_are_named(setting, says):
+    with pytest.raises(ValueError, match=f"CurveBall: {next(iter(setting))}=.*{says}"):
+        optim.CurveBall({"w": np.ones(1)}, **setting)
+
+
 # ----- What the step must not do -----
 
 
