@@ -7,6 +7,7 @@ from .curveball import CurveBall, CurveBallInfo
 from .damping import LambdaRule
 from .first_order import SGD, Adam, RMSProp
 from .quadratic import QuadraticModel
+from .schedules import Schedule, piecewise, sutskever
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "curveball": CurveBall,

@@ -1,4 +1,7 @@
-"""First-order methods: SGD with momentum, RMSProp, Adam. One primal pass and one reverse pass a step."""
+"""First-order methods: SGD with momentum, RMSProp, Adam. One primal pass and one reverse pass a step.
+
+A learning rate or momentum is a number, or a function of the step's number from 0 (`schedules.py`).
+"""
 
 import math
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 from minigrad import backend_of, value_and_grad
 
 from .base import Array, Loss, Optimizer, Predict, StepInfo, Tree, dot
+from .schedules import Schedule, at
 
 
 class FirstOrder(Optimizer):
@@ -31,7 +35,11 @@ class FirstOrder(Optimizer):
 
 
 class SGD(FirstOrder):
-    """v ← momentum v + g ; w ← w - lr v, or with `nesterov` w ← w - lr (g + momentum v), as in PyTorch.
+    """v ← mu v + g ; w ← w - lr v, with mu = `momentum`; with `nesterov`, w ← w - lr (g + mu' v).
+
+    mu' is the momentum of the next step, for w is where the gradient is taken: ahead of the iterate theta of
+    Sutskever, Martens, Dahl and Hinton 2013 (eq. 3 and 4, velocity -lr v) by the momentum to come,
+    w_t = theta_t - lr mu_t v_t. With a constant momentum this is PyTorch's rule.
 
     >>> import numpy as np
     >>> opt = SGD({"w": np.ones(1)}, lr=0.1)
@@ -43,8 +51,8 @@ class SGD(FirstOrder):
     def __init__(
         self,
         model: Tree,
-        lr: float = 0.1,
-        momentum: float = 0.0,
+        lr: float | Schedule = 0.1,
+        momentum: float | Schedule = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
@@ -55,9 +63,10 @@ class SGD(FirstOrder):
         self.v = self.w * 0
 
     def update(self, g: Array) -> None:
-        self.v *= self.momentum
+        t = self.count
+        self.v *= at(self.momentum, t)
         self.v += g
-        self.w -= self.lr * (g + self.momentum * self.v if self.nesterov else self.v)
+        self.w -= at(self.lr, t) * (g + at(self.momentum, t + 1) * self.v if self.nesterov else self.v)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"v": self.v}
@@ -76,7 +85,7 @@ class RMSProp(FirstOrder):
     def __init__(
         self,
         model: Tree,
-        lr: float = 0.001,
+        lr: float | Schedule = 0.001,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -88,7 +97,7 @@ class RMSProp(FirstOrder):
     def update(self, g: Array) -> None:
         self.s *= self.alpha
         self.s += (1 - self.alpha) * g * g
-        self.w -= self.lr * g / (backend_of(g).xp.sqrt(self.s) + self.eps)
+        self.w -= at(self.lr, self.count) * g / (backend_of(g).xp.sqrt(self.s) + self.eps)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"s": self.s}
@@ -107,7 +116,7 @@ class Adam(FirstOrder):
     def __init__(
         self,
         model: Tree,
-        lr: float = 0.001,
+        lr: float | Schedule = 0.001,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -124,7 +133,7 @@ class Adam(FirstOrder):
         self.v *= b2
         self.v += (1 - b2) * g * g
         v_hat = backend_of(g).xp.sqrt(self.v) / math.sqrt(1 - b2**t)
-        self.w -= self.lr / (1 - b1**t) * self.m / (v_hat + self.eps)
+        self.w -= at(self.lr, self.count) / (1 - b1**t) * self.m / (v_hat + self.eps)
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"m": self.m, "v": self.v}
