@@ -1,4 +1,4 @@
-"""Optimizers on one flat parameter vector: CurveBall, and the first-order methods it is compared to."""
+"""Optimizers on one flat parameter vector: CurveBall, and the methods it is compared to."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ from .base import Optimizer, StepInfo
 from .curveball import CurveBall, CurveBallInfo
 from .damping import LambdaRule
 from .first_order import SGD, Adam, RMSProp
+from .line_search import Found, along, strong_wolfe
 from .quadratic import QuadraticModel
+from .quasi_newton import BFGS, LBFGS, QuasiNewtonInfo
 from .schedules import Schedule, piecewise, sutskever
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -14,6 +16,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "adam": Adam,
     "rmsprop": RMSProp,
+    "bfgs": BFGS,
+    "lbfgs": LBFGS,
 }
 
 
