@@ -58,7 +58,7 @@ def strong_wolfe(
     """A step with phi(alpha) <= phi(0) + c1 alpha phi'(0) and |phi'(alpha)| <= c2 |phi'(0)|.
 
     `phi(alpha)` gives value and slope, `value` and `slope` are those at 0, `alpha` is what is tried first.
-    After `most` evaluations without such a step, the one with the lowest value is returned; it is 0 if none
+    If there is none among `most` evaluations, the step with the lowest value is returned; it is 0 if none
     was below phi(0), so phi never rises. A value or slope that is not finite is a step too far. Raises
     ValueError for a slope that does not go down, unless it is 0: then the step is 0.
 
@@ -104,7 +104,9 @@ def strong_wolfe(
             alpha = middle
         else:
             alpha = min(max(alpha, middle - 0.4 * width), middle + 0.4 * width)
-    return Found(*best, most, False)
+        if alpha in (low.alpha, high.alpha):  # no number is between them
+            break
+    return Found(*best, n, False)
 
 
 class _Point(NamedTuple):
