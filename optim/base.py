@@ -74,8 +74,10 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def plan(self, step: int | None = None) -> dict[str, int | None]:
+    def plan(self, step: int | None = None) -> dict[str, Any]:
         """The passes that step number `step` runs, by kind: primal, jvp, vjp; by default the next step.
+
+        None for a kind whose number is decided in the step.
 
         >>> opt = Optimizer({"w": np.ones(2)})
         >>> opt.plan()

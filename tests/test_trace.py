@@ -605,6 +605,23 @@ def test_a_plan_that_is_not_kept_is_told_with_what_ran():
         t.check({"jpv": 1})
 
 
+def test_a_plan_may_leave_open_how_many_passes_of_a_kind_run():
+    with mg.trace() as t:
+        J = mg.linearize(layer, X, W)[1]
+        J(X, W)
+        J(X, W)
+    t.check({"primal": 1, "jvp": None})
+    t.check({"primal": None, "jvp": None, "vjp": None})
+    with pytest.raises(mg.PassMismatch, match="of the plan: primal: 3 planned, 1 ran; these ran:"):
+        t.check({"primal": 3, "jvp": None})
+    with pytest.raises(
+        mg.PassMismatch, match="of the plan: primal: 0 planned, 1 ran, jvp: 0 planned, 2 ran;"
+    ):
+        t.check({"vjp": None})
+    with pytest.raises(ValueError, match="jpv"):
+        t.check({"jpv": None})
+
+
 # ----- Tables -----
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -127,12 +127,13 @@ class Recording:
             raise ValueError(f"no passes are of kind {kind!r}: there are {', '.join(KINDS)}")
         return sum(p.kind == kind for p in self.passes)
 
-    def check(self, plan: dict[str, int]) -> None:
+    def check(self, plan: Mapping[str, int | None]) -> None:
         """Raises PassMismatch unless the passes that ran are those of `plan`, {"primal": 1, "jvp": 2, ...}.
 
-        An optimizer's `plan()` is about its next step: ask it before the step, or for `plan(info.step)`.
+        None stands for any number. An optimizer's `plan()` is about its next step: ask it before the step, or
+        for `plan(info.step)`.
         """
-        kinds = [k for k in dict.fromkeys([*KINDS[:3], *plan]) if self.count(k) != plan.get(k, 0)]
+        kinds = [k for k in dict.fromkeys([*KINDS[:3], *plan]) if plan.get(k, 0) not in (None, self.count(k))]
         if kinds:
             wrong = ", ".join(f"{k}: {plan.get(k, 0)} planned, {self.count(k)} ran" for k in kinds)
             ran = "".join(f"\n  {p.number}  {p.kind:6}  {p.label}  ({p.line})" for p in self.passes)
