@@ -97,7 +97,7 @@ class CurveBall(Optimizer):
         self.z = self.w * 0
         self.last_rho = self.last_beta = 0.0
 
-    def plan(self, step: int | None = None) -> dict[str, int | None]:
+    def plan(self, step: int | None = None) -> dict[str, Any]:
         step = self.count if step is None else step
         primal = None if self.safeguard else 1 + self._looks_at_lam(step)
         forward = self._needs_model(step) + (self.directions == "zdz" or self._needs_model(step))
