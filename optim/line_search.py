@@ -69,14 +69,13 @@ def strong_wolfe(
         raise ValueError(f"strong_wolfe: c1={c1} and c2={c2}, but there is such a step for 0 < c1 < c2 < 1")
     if not slope <= 0:
         raise ValueError(f"strong_wolfe: phi has slope {slope} at 0: the direction must go down")
-    start = best = low = _Point(0.0, value, slope)
+    best = low = _Point(0.0, value, slope)
     if slope == 0:
-        return Found(*start, 0, True)
+        return Found(*best, 0, True)
     # Algorithms 3.5 and 3.6 are one loop: the step looked for lies between `low`, which has the least value
     # of those with enough decrease and slopes towards `high`, and `high`, at infinity until some step was too
     # long.
     high = _Point(math.inf, math.inf, math.nan)
-    width = math.inf
     for n in range(1, most + 1):
         here = _Point(alpha, *phi(alpha))
         if not (math.isfinite(here.value) and math.isfinite(here.slope)):
@@ -97,14 +96,11 @@ def strong_wolfe(
             # A minimum that lies behind is followed by a descent without end.
             alpha = min(max(alpha, 1.1 * low.alpha), 10 * low.alpha) if alpha > low.alpha else 10 * low.alpha
             continue
-        wide, width = width, abs(high.alpha - low.alpha)
-        middle = (low.alpha + high.alpha) / 2
+        a, b = sorted((low.alpha, high.alpha))
         alpha = _cubic_minimum(low, high)
-        if math.isnan(alpha) or width > 2 / 3 * wide:  # there is no cubic, or it is a poor one
-            alpha = middle
-        else:
-            alpha = min(max(alpha, middle - 0.4 * width), middle + 0.4 * width)
-        if alpha in (low.alpha, high.alpha):  # no number is between them
+        # Not in the outer tenths, so that the interval shrinks whatever the cubic says.
+        alpha = (a + b) / 2 if math.isnan(alpha) else min(max(alpha, 0.9 * a + 0.1 * b), 0.1 * a + 0.9 * b)
+        if not a < alpha < b:  # no number is between them
             break
     return Found(*best, n, False)
 

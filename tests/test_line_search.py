@@ -124,6 +124,19 @@ def test_a_cubic_is_solved_exactly(seed, log_alpha):
     assert found.wolfe and found.alpha == pytest.approx(p, rel=1e-3)
 
 
+def test_a_step_over_a_hill_is_turned_back():
+    """Down a valley, over a hill, and down without end: only left of the hill does the slope flatten."""
+
+    def phi(a):
+        rise = 1 / (1 + math.exp(-2 * (a - 5)))
+        return -0.5 * a + 4.8 * rise, -0.5 + 9.6 * rise * (1 - rise)
+
+    found, tried = search(phi, c2=0.1)
+    value, slope = phi(10.0)
+    assert tried[1] == 10.0 and phi(1.0)[0] < value < -1e-2 and slope < -0.4
+    assert found.wolfe and 1 < found.alpha < 10
+
+
 # ----- What is too far, and what is no function -----
 
 

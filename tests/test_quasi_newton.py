@@ -279,6 +279,38 @@ def test_where_no_step_goes_down_nothing_moves_and_the_pairs_are_forgotten(metho
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_an_estimate_that_leads_up_is_given_up(method):
+    opt = method({"x": np.zeros(3)})
+    for _ in range(2):
+        step(opt, rosenbrock)
+    if method is optim.BFGS:
+        opt.H *= -1
+    else:
+        opt.sy *= -1
+    before = opt.w.copy()
+    info = step(opt, rosenbrock)
+    np.testing.assert_allclose(opt.w, before - info.alpha * mg.grad(rosenbrock)(before), rtol=1e-15)
+    assert info.kept and opt.pairs == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pair_of_negative_curvature_is_left_out(method):
+    opt = method({"x": np.ones(3)})
+    info = step(opt, lambda x: -(x * x).sum())
+    assert info.alpha > 1 and not info.kept and opt.pairs == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weight_decay_is_the_same_function_with_its_square_added(method):
+    a, b = (method({"x": np.array([-1.2, 1.0, 0.5])}, weight_decay=wd) for wd in (0.5, 0.0))
+    for _ in range(12):
+        one, two = step(a, rosenbrock), step(b, lambda x: rosenbrock(x) + 0.25 * (x * x).sum())
+        assert (one.evaluations, one.kept) == (two.evaluations, two.kept)
+        np.testing.assert_allclose([one.loss, one.alpha], [two.loss, two.alpha], rtol=1e-8)
+        np.testing.assert_allclose(a.w, b.w, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_at_a_minimum_it_stays(method):
     opt = method({"x": np.zeros(3)})
     info = step(opt, lambda x: (x * x).sum())
