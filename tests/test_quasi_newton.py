@@ -101,9 +101,9 @@ def random_pairs(rng, k, n=6):
 
 
 def after(method, pairs, **settings):
-    opt = method({"x": np.zeros(pairs[0][0].size)}, **settings)
+    opt = method({"x": 0 * pairs[0][0]}, **settings)
     for s, y in pairs:
-        opt.update(s, y, s @ y)
+        opt.update(s, y, optim.base.dot(s, y))
         opt.pairs += 1
     return opt
 
@@ -240,7 +240,10 @@ def test_single_precision_stays_single(method):
         opt.step(predict, loss)
     assert opt.w.dtype == opt.direction(opt.w).dtype == np.float32
     if method is optim.BFGS:
-        assert opt.H.dtype == np.float64
+        s, y = (np.array(x, np.float32) for x in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]))
+        H = after(optim.BFGS, [(s, y)]).H
+        assert opt.H.dtype == H.dtype == np.float64
+        np.testing.assert_allclose(H @ y.astype(np.float64), s, rtol=1e-14)
 
 
 # ----- Where nothing is to be learnt -----
