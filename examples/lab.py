@@ -26,9 +26,14 @@ Results = dict[str, dict[str, Any]]  # by the name of the run: its settings and 
 COLOURS = {
     "CurveBall": "tab:blue",
     "CurveBall zg": "tab:cyan",
+    "CurveBall fixed λ": "tab:pink",
+    "CurveBall reuse 5": "tab:olive",
+    "CurveBall safeguard": "tab:purple",
     "SGD": "tab:orange",
+    "Nesterov": "tab:brown",
     "Adam": "tab:green",
     "RMSProp": "tab:red",
+    "Truncated Newton": "black",
 }
 
 
@@ -95,7 +100,7 @@ def main(experiment: Experiment, argv: list[str] | None = None) -> int:
 
 
 def parse(experiment: Experiment, argv: list[str] | None) -> argparse.Namespace:
-    doc = sys.modules[experiment.run.__module__].__doc__
+    doc = sys.modules[experiment.runs.__module__].__doc__
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, prog=f"{experiment.name}.py"
     )
@@ -168,7 +173,7 @@ def environment() -> dict[str, Any]:
 
 
 def fill(page: str, kept: Path) -> str:
-    """The page with the tables between <!-- NAME: table --> and <!-- end --> made anew from kept/NAME.json."""
+    """The page with the tables between <!-- NAME: table --> and <!-- end --> made from kept/NAME.json."""
 
     def table(found: re.Match) -> str:
         name, which = found[1], found[2]
