@@ -1,0 +1,165 @@
+"""MNIST with a small tanh network: CurveBall without tuning beside the best of grids of learning rates.
+
+python examples/mnist_mlp.py --data-dir DIR    # the folder of MNIST/raw
+python examples/mnist_mlp.py --fast            # scikit-learn's digits instead
+"""
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+from lab import Experiment, Place, Results, Settings, main, markdown, spread
+from training import (
+    Classification,
+    below_start,
+    by_solver,
+    canvas,
+    colour,
+    failures,
+    mean,
+    panels,
+    solver_runs,
+    table,
+    train,
+)
+
+SETTINGS: Settings = {
+    "data": "mnist",
+    "model": "mlp",  # 784-128-64-32-10, tanh
+    "batch_size": 128,
+    "epochs": 20,
+    "seeds": [0, 1, 2],
+    "solvers": {
+        "CurveBall": {"optimizer": "curveball", "options": {"lam": 1.0}},
+        "CurveBall fixed λ": {"optimizer": "curveball", "options": {"lam": 1.0, "adapt_lam": False}},
+        "CurveBall zg": {"optimizer": "curveball", "options": {"lam": 1.0, "directions": "zg"}},
+        "CurveBall reuse 5": {"optimizer": "curveball", "options": {"lam": 1.0, "reuse": 5}},
+        "CurveBall safeguard": {"optimizer": "curveball", "options": {"lam": 1.0, "safeguard": True}},
+    },
+    "grids": {  # every learning rate with every seed
+        "SGD": {"optimizer": "sgd", "options": {"momentum": 0.9}, "lr": [0.01, 0.03, 0.1, 0.3]},
+        "Nesterov": {
+            "optimizer": "sgd",
+            "options": {"momentum": {"sutskever": 0.99}, "nesterov": True},
+            "lr": [0.01, 0.03, 0.1, 0.3],
+        },
+        "Adam": {"optimizer": "adam", "options": {}, "lr": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
+        "RMSProp": {"optimizer": "rmsprop", "options": {}, "lr": [1e-4, 3e-4, 1e-3, 3e-3]},
+    },
+}
+FAST: Settings = {
+    "data": "digits",
+    "batch_size": 32,
+    "epochs": 4,
+    "seeds": [0, 1],
+    "grids": {
+        "SGD": SETTINGS["grids"]["SGD"] | {"lr": [0.03, 0.1]},
+        "Adam": SETTINGS["grids"]["Adam"] | {"lr": [1e-3, 1e-2]},
+    },
+}
+TASK = Classification()
+
+
+def runs(settings: Settings) -> dict[str, Settings]:
+    solvers = dict(settings["solvers"])
+    for family, own in settings["grids"].items():
+        for lr in own["lr"]:
+            one = {"optimizer": own["optimizer"], "options": own["options"] | {"lr": lr}, "family": family}
+            solvers[f"{family} lr {lr:g}"] = one
+    return solver_runs(settings, solvers)
+
+
+def run(settings: Settings, place: Place) -> dict[str, Any]:
+    return train(settings, place, TASK)
+
+
+def tables(results: Results) -> dict[str, str]:
+    shown = untuned_and_best(results)
+    return {"comparison": comparison(shown), "all": table(results, TASK), "failures": failures(results)}
+
+
+def untuned_and_best(results: Results) -> Results:
+    """The runs without a grid, and of each grid those with the learning rate of the lowest final loss."""
+    shown = {name: run for name, run in results.items() if "family" not in run["settings"]}
+    for family in dict.fromkeys(run["settings"].get("family") for run in results.values()):
+        losses = grid(results, family) if family else {}
+        if losses and math.isfinite(min(losses.values())):
+            lr = min(losses, key=lambda lr: losses[lr])
+            for name, run in results.items():
+                own = run["settings"]
+                if own.get("family") == family and own["options"]["lr"] == lr:
+                    shown[name] = run | {"settings": own | {"solver": f"{family} (lr {lr:g})"}}
+    return shown
+
+
+def grid(results: Results, family: str) -> dict[float, float]:
+    """The training loss of the last epoch by learning rate: mean over the seeds, infinite if one failed."""
+    losses: dict[float, list[float]] = {}
+    for run in results.values():
+        if run["settings"].get("family") == family:
+            lr = run["settings"]["options"]["lr"]
+            losses.setdefault(lr, []).append(math.inf if "failed" in run else run["loss"])
+    return {lr: float(np.mean(own)) for lr, own in sorted(losses.items())}
+
+
+def comparison(shown: Results) -> str:
+    """Training loss (mean over an epoch) and accuracy after equal epochs and after equal seconds."""
+    solvers = by_solver(shown)
+    if not solvers:
+        return "No run succeeded."
+    epochs = min(run["tests"]["epoch"][-1] for own in solvers.values() for run in own)
+    # As long as the fastest took for these epochs: further than that, not all of them were trained.
+    seconds = min(float(mean(own, "tests", "seconds")[epochs - 1]) for own in solvers.values())
+    head = ["solver", f"loss after {epochs} epochs", "test accuracy, %"]
+    head += [f"loss after {seconds:.1f} s", "test accuracy, %", "epochs by then"]
+    lines = []
+    for solver, own in solvers.items():
+        then = {k: [at_seconds(run, k, seconds) for run in own] for k in ("loss", "score", "epoch")}
+        lines.append(
+            [
+                solver,
+                spread([run["tests"]["loss"][epochs - 1] for run in own], 4),
+                spread([run["tests"]["score"][epochs - 1] for run in own], 2),
+                spread(then["loss"], 4),
+                spread(then["score"], 2),
+                spread(then["epoch"]),
+            ]
+        )
+    return markdown(head, lines)
+
+
+def at_seconds(run: dict[str, Any], column: str, seconds: float) -> float:
+    """A column of the tests, on the line between those before and after so many seconds of training."""
+    return float(np.interp(seconds, run["tests"]["seconds"], run["tests"][column]))
+
+
+def draw(results: Results) -> Any:
+    shown = untuned_and_best(results)
+    data = next(iter(results.values()))["settings"]["data"]
+    figure, axes = canvas(
+        f"{data}, tanh network 128-64-32: CurveBall untuned, others the best of a grid", rows=2
+    )
+    panels(axes[0], shown)
+    rates, error, damping = axes[1]
+    for family in dict.fromkeys(run["settings"].get("family") for run in results.values()):
+        losses = grid(results, family) if family else {}
+        rates.loglog(list(losses), list(losses.values()), "o-", color=colour(family or ""), markersize=4)
+    for solver, own in by_solver(shown).items():
+        wrong = 100 - mean(own, "tests", "score")
+        error.semilogy(mean(own, "tests", "epoch"), wrong, color=colour(solver), lw=1.2)
+        if "lam" in own[0]["curve"]:
+            line = mean(own, "curve", "lam")
+            damping.plot(mean(own, "curve", "epoch"), line, color=colour(solver), lw=1.2)
+            rates.axhline(np.mean([run["loss"] for run in own]), color=colour(solver), lw=0.8, ls="--")
+    rates.set(xlabel="learning rate (dashed: no learning rate)", ylabel="training loss, last epoch")
+    below_start(rates, shown)
+    error.set(xlabel="epochs", ylabel="test error, %")
+    damping.set(xlabel="epochs", ylabel="λ of CurveBall")
+    return figure
+
+
+EXPERIMENT = Experiment("mnist_mlp", SETTINGS, FAST, runs, run, tables, draw)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT))
