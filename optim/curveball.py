@@ -18,7 +18,8 @@ from .base import Loss, Optimizer, Predict, StepInfo, Tree, dot
 from .damping import LambdaRule
 from .quadratic import QuadraticModel
 
-HALVINGS = 20
+HALVINGS = 20  # of a step, before it is rejected
+MEMORY = 0.9  # of the running means of rho and beta
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class CurveBall(Optimizer):
     `curvature="hessian"`: Ĥ = ∇²(loss ∘ predict) + λ I in the place of Gauss and Newton's: the primal pass is
     that of the gradient, with the reverse-mode pass inside, and forward-mode passes go over both. Where Ĥ is
     indefinite, absolute values of curvatures say how far to go downhill.
-    `reuse`: rho and beta are solved for in every `reuse`-th step, the second one, and those that look at λ;
-    other steps use the last ones, with one forward-mode pass less for dz, without any for g.
+    `reuse`: rho and beta are solved for in every `reuse`-th step, the second one, and those that look at λ.
+    Other steps use the running mean of what was solved for (weight 0.9; the last values alone may be too long
+    for the next batch, again and again), with one forward-mode pass less for dz, without any for g.
     `safeguard`: the loss on the batch never rises: z is halved until it does not, for a primal pass each
     time; after 20 times the step is rejected and z is 0.
 
@@ -95,7 +97,7 @@ class CurveBall(Optimizer):
         self.directions, self.curvature, self.reuse, self.safeguard = directions, curvature, reuse, safeguard
         self.lam_rule = LambdaRule()
         self.z = self.w * 0
-        self.last_rho = self.last_beta = 0.0
+        self.mean_rho = self.mean_beta = 0.0
 
     def plan(self, step: int | None = None) -> dict[str, Any]:
         step = self.count if step is None else step
@@ -106,11 +108,12 @@ class CurveBall(Optimizer):
     def step(self, predict: Predict, loss: Loss) -> CurveBallInfo:
         w, z, lam, wd = self.w, self.z, self.lam, self.weight_decay
         damping = lam + wd
-        c = np.array([-self.last_beta, self.last_rho] if self.rho is None else [-self.beta, self.rho])  # type: ignore[operator]
+        rho = self.mean_rho if self.rho is None else self.rho
+        beta = self.mean_beta if self.beta is None else self.beta
         passes = Counter(primal=0, jvp=0, vjp=0)
         with self._buffers_back_on_error() as buffers:
             passes["primal"] += 1
-            value, g, J, JT, H = self._linearized(predict, loss)
+            value, g, J, H = self._linearized(predict, loss)
             before = float(value) + wd / 2 * dot(w, w)
             self._check_loss(before)
 
@@ -120,9 +123,9 @@ class CurveBall(Optimizer):
                 HJz = H(Jz)
             passes["vjp"] += self.curvature == "ggn"
             if self.directions == "zdz":
-                dz = JT(g + HJz) + damping * z  # the reverse-mode pass: dz = Ĥ z + g
+                dz = J.T(g + HJz) + damping * z  # the reverse-mode pass: dz = Ĥ z + g
             else:
-                dz = JT(g)
+                dz = J.T(g)
             if wd:
                 dz = dz + wd * w
             dzdz = dot(dz, dz)
@@ -149,9 +152,9 @@ class CurveBall(Optimizer):
                             f"CurveBall step {self.count}: the loss has no curvature along dz, so rho and "
                             "beta have no automatic values: use lam > 0, or give rho and beta"
                         )
-                    c = model.minimum()
-        beta, rho = self.last_beta, self.last_rho = -float(c[0]), float(c[1])
-        del J, JT, H  # their residuals are not needed any more, and the next pass takes their place
+                    minus_beta, rho = model.minimum().tolist()
+                    beta = -minus_beta
+        del J, H  # their residuals are not needed any more, and the next pass takes their place
 
         start = w.copy() if self.safeguard else None
         z *= rho
@@ -163,7 +166,7 @@ class CurveBall(Optimizer):
         if self.safeguard or self._looks_at_lam(self.count):
             after = self._loss_after(predict, loss, buffers, passes)
         if self._looks_at_lam(self.count):
-            predicted = model(c)
+            predicted = model(np.array([-beta, rho]))
             if predicted and math.isfinite(after):
                 ratio = (after - before) / predicted
                 self.lam = self.lam_rule(lam, ratio)
@@ -172,24 +175,28 @@ class CurveBall(Optimizer):
             z[:] = 0.5 * z if scale else 0.0
             w[:] = start + z
             after = self._loss_after(predict, loss, buffers, passes) if scale else before
+        if self.rho is None and self._needs_model(self.count) and self.count:  # at 0 there is no z, so no rho
+            old = MEMORY if self.count > 1 else 0.0
+            self.mean_rho = old * self.mean_rho + (1 - old) * rho
+            self.mean_beta = old * self.mean_beta + (1 - old) * beta
         self.count += 1
         info = CurveBallInfo(self.count - 1, before, dict(passes), rho, beta, lam, predicted, ratio, scale)
         return self._done(info, w=w, z=z, dz=dz)
 
-    def _linearized(self, predict: Predict, loss: Loss) -> tuple[Any, ...]:
-        """The loss, and g, J, Jᵀ, H: the gradient of the loss is Jᵀ g, and Ĥ = Jᵀ H J + λ I."""
-        if self.curvature == "hessian":  # as if the parameters themselves were the outputs: J = I
-            of_w = mg.value_and_grad(lambda w: loss(predict(self.unravel(w))))
-            (value, g), K = mg.linearize(of_w, self.w)
-            return value, g, lambda v: v, lambda ct: ct, lambda v: K(v)[1]
-        y, J = mg.linearize(lambda w: predict(self.unravel(w)), self.w)
+    def _linearized(self, predict: Predict, loss: Loss) -> tuple[Any, Any, Any, Any]:
+        """The loss, and g, J, H at w: the gradient of the loss is Jᵀ g, and Ĥ = Jᵀ H J + λ I."""
+        w = self.w
+        if self.curvature == "hessian":
+            (value, g), K = mg.linearize(mg.value_and_grad(lambda w: loss(predict(self.unravel(w)))), w)
+            return value, g, Identity(), lambda v: K(v)[1]
+        y, J = mg.linearize(lambda w: predict(self.unravel(w)), w)
         if not hasattr(y, "shape"):
             raise TypeError(
                 f"CurveBall: predict returned a {type(y).__name__}, but J z and the Hessian meet in one "
                 "array: join the outputs with minigrad.concatenate"
             )
         value, g, H = mg.quadratic(loss, y)
-        return value, g, J, J.T, H
+        return value, g, J, H
 
     def _loss_after(self, predict: Predict, loss: Loss, buffers: list[Any], passes: Counter[str]) -> float:
         """The loss at w as it is now, with the masks of this step, and without new statistics."""
@@ -201,9 +208,20 @@ class CurveBall(Optimizer):
         return self.adapt_lam and self.lam_rule.due(step)
 
     def _needs_model(self, step: int) -> bool:
-        solves = self.rho is None and (step % self.reuse == 0 or step == 1)  # at 0 there is no z, so no rho
+        solves = self.rho is None and (step % self.reuse == 0 or step == 1)
         return solves or self._looks_at_lam(step)
 
     def _state(self) -> dict[str, Any]:
-        last = {"last_rho": self.last_rho, "last_beta": self.last_beta}
-        return super()._state() | {"z": self.z, "lam": self.lam} | last
+        means = {"mean_rho": self.mean_rho, "mean_beta": self.mean_beta}
+        return super()._state() | {"z": self.z, "lam": self.lam} | means
+
+
+class Identity:
+    """J where the outputs are the parameters: then H is the Hessian of the whole loss."""
+
+    def __call__(self, v: Any) -> Any:
+        return v
+
+    @property
+    def T(self) -> "Identity":
+        return self

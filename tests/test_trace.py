@@ -35,6 +35,18 @@ def images(n=4):
     return x, nn.SoftmaxCrossEntropy(rng.integers(0, 10, n))
 
 
+def network():
+    """Small enough for optimizers that hold a dense matrix."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, rng=0),
+        nn.BatchNorm(4),
+        nn.ReLU(),
+        nn.Dropout(0.2, rng=0),
+        nn.Flatten(),
+        nn.Linear(256, 10, rng=0),
+    )
+
+
 def train_step(opt, x, loss):
     return opt.step(lambda m: m(x, train=True), loss)
 
@@ -76,7 +88,7 @@ def test_a_recorded_step_is_the_same_step_to_the_last_bit(name):
     x, loss = images()
     w = []
     for recorded in (False, True):
-        opt = optim.build(name, nn.resnet(8, channels=1, rng=0))
+        opt = optim.build(name, network())
         for _ in range(2):
             if recorded:
                 with mg.trace():
@@ -542,9 +554,7 @@ def test_a_jacobian_is_a_primal_pass_and_one_that_sweeps():
 
 
 @pytest.mark.parametrize("name", sorted(optim.OPTIMIZERS))
-@pytest.mark.parametrize(
-    "make", [lambda: nn.resnet(8, channels=1), lambda: {"w": rng.normal(size=(64, 10)).astype("f4")}]
-)
+@pytest.mark.parametrize("make", [network, lambda: {"w": rng.normal(size=(64, 10)).astype("f4")}])
 def test_every_step_runs_the_passes_of_its_plan(name, make):
     model, (x, loss) = make(), images()
     predict = (
@@ -559,7 +569,9 @@ def test_every_step_runs_the_passes_of_its_plan(name, make):
             info = opt.step(predict, loss)
         t.check(plan)
         t.check(opt.plan(info.step))
-        assert {kind: t.count(kind) for kind in plan} == plan == {"jvp": 0, **info.passes} and info.step == k
+        ran = {kind: t.count(kind) for kind in plan}
+        assert ran == {"jvp": 0, **info.passes} and info.step == k
+        assert ran == {kind: ran[kind] if n is None else n for kind, n in plan.items()}
 
 
 def test_curveball_with_fixed_settings_runs_one_jvp_less():
