@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from lab import Experiment, Place, Results, Settings, main, markdown, spread
+from lab import Experiment, Place, Results, Settings, main, markdown
 from training import (
     Classification,
     below_start,
@@ -17,7 +17,9 @@ from training import (
     canvas,
     colour,
     failures,
+    legend,
     mean,
+    over_seeds,
     panels,
     solver_runs,
     table,
@@ -67,7 +69,8 @@ def runs(settings: Settings) -> dict[str, Settings]:
         for lr in own["lr"]:
             one = {"optimizer": own["optimizer"], "options": own["options"] | {"lr": lr}, "family": family}
             solvers[f"{family} lr {lr:g}"] = one
-    return solver_runs(settings, solvers)
+    shared = {k: settings[k] for k in ("data", "model", "batch_size", "epochs")}
+    return solver_runs(shared, solvers, settings["seeds"])
 
 
 def run(settings: Settings, place: Place) -> dict[str, Any]:
@@ -119,11 +122,11 @@ def comparison(shown: Results) -> str:
         lines.append(
             [
                 solver,
-                spread([run["tests"]["loss"][epochs - 1] for run in own], 4),
-                spread([run["tests"]["score"][epochs - 1] for run in own], 2),
-                spread(then["loss"], 4),
-                spread(then["score"], 2),
-                spread(then["epoch"]),
+                over_seeds([run["tests"]["loss"][epochs - 1] for run in own], 4),
+                over_seeds([run["tests"]["score"][epochs - 1] for run in own], 2),
+                over_seeds(then["loss"], 4),
+                over_seeds(then["score"], 2),
+                over_seeds(then["epoch"]),
             ]
         )
     return markdown(head, lines)
@@ -156,6 +159,7 @@ def draw(results: Results) -> Any:
     below_start(rates, shown)
     error.set(xlabel="epochs", ylabel="test error, %")
     damping.set(xlabel="epochs", ylabel="λ of CurveBall")
+    legend(axes)
     return figure
 
 

@@ -25,12 +25,11 @@ CHECKPOINT_SECONDS = 60.0
 EVALUATED = 500  # images at a time, when nothing is learnt
 
 
-def solver_runs(settings: Settings, solvers: dict[str, Settings]) -> dict[str, Settings]:
-    """A run for each seed and solver, with the settings that all share."""
-    common = {k: v for k, v in settings.items() if k not in ("seeds", "solvers", "grids")}
+def solver_runs(shared: Settings, solvers: dict[str, Settings], seeds: list[int]) -> dict[str, Settings]:
+    """A run for each seed and solver."""
     return {
-        f"{solver}, seed {seed}": common | own | {"solver": solver, "seed": seed}
-        for seed in settings["seeds"]
+        f"{solver}, seed {seed}": shared | own | {"solver": solver, "seed": seed}
+        for seed in seeds
         for solver, own in solvers.items()
     }
 
@@ -41,7 +40,7 @@ class Classification:
     score, unit = "test accuracy", "%"
 
     def data(self, settings: Settings, data_dir: str | None) -> Dataset:
-        return dataset(settings["data"], data_dir)
+        return dataset(settings["data"], data_dir, settings.get("images"), settings.get("test_images"))
 
     def model(self, settings: Settings, data: Dataset) -> nn.Module:
         image, classes = data.train_x.shape[1:], len(data.classes)
@@ -239,19 +238,28 @@ def rounded(value: float) -> float:
 # ----- Images and networks -----
 
 
-def dataset(name: str, data_dir: str | None = None) -> Dataset:
-    """`data.load`, and "digits32": scikit-learn's digits as 32x32 images of three channels, for networks that
-    expect CIFAR-10's. Each pixel is repeated 4 x 4 times.
+def dataset(
+    name: str, data_dir: str | None = None, images: int | None = None, test_images: int | None = None
+) -> Dataset:
+    """`data.load`, or only the first so many images of it. There also is "digits32": scikit-learn's digits as
+    32x32 images of three channels, each pixel repeated 4 x 4 times, for networks that expect CIFAR-10's.
 
-    >>> dataset("digits32").train_x.shape
-    (1437, 32, 32, 3)
+    >>> dataset("digits32", images=100).train_x.shape
+    (100, 32, 32, 3)
     """
-    if name != "digits32":
-        return load(name, data_dir)
-    small = load("digits")
-    train_x, test_x = (x.repeat(4, 1).repeat(4, 2).repeat(3, 3) for x in (small.train_x, small.test_x))
-    mean, std = small.mean * 3, small.std * 3
-    return dataclasses.replace(small, name=name, train_x=train_x, test_x=test_x, mean=mean, std=std)
+    data = load("digits" if name == "digits32" else name, data_dir)
+    if name == "digits32":
+        train_x, test_x = (x.repeat(4, 1).repeat(4, 2).repeat(3, 3) for x in (data.train_x, data.test_x))
+        data = dataclasses.replace(
+            data, name=name, train_x=train_x, test_x=test_x, mean=data.mean * 3, std=data.std * 3
+        )
+    return dataclasses.replace(
+        data,
+        train_x=data.train_x[:images],
+        train_y=data.train_y[:images],
+        test_x=data.test_x[:test_images],
+        test_y=data.test_y[:test_images],
+    )
 
 
 # ----- Tables and figures -----
@@ -280,15 +288,24 @@ def table(results: Results, task: Classification) -> str:
             [
                 solver,
                 "/".join(str(n) for n in sorted({run["tests"]["epoch"][-1] for run in good})) or "–",
-                *(spread([run[k] for run in good], 4) for k in ("loss", "train_loss", "test_loss")),
-                spread([run["score"] for run in good], 2),
-                spread([run["seconds"] for run in good]),
-                spread(per_step, 2),
+                *(over_seeds([run[k] for run in good], 4) for k in ("loss", "train_loss", "test_loss")),
+                over_seeds([run["score"] for run in good], 2),
+                over_seeds([run["seconds"] for run in good]),
+                over_seeds(per_step, 2),
                 f"{np.mean(passes):.1f}" if good else "–",
                 f"{len(own) - len(good)} of {len(own)}",
             ]
         )
     return markdown(head, lines)
+
+
+def over_seeds(values: list[float], digits: int = 1) -> str:
+    """As `spread`, but one seed has no deviation.
+
+    >>> over_seeds([2.0]), over_seeds([1.0, 3.0])
+    ('2.0', '2.0 ± 1.4')
+    """
+    return f"{values[0]:.{digits}f}" if len(values) == 1 else spread(values, digits)
 
 
 def failures(results: Results) -> str:
@@ -301,6 +318,7 @@ def draw(results: Results, title: str) -> Any:
     """A figure of three panels: the training loss against epochs, seconds and passes, a line a solver."""
     figure, axes = canvas(title)
     panels(axes[0], results)
+    legend(axes)
     return figure
 
 
@@ -340,7 +358,16 @@ def panels(axes: Any, results: Results) -> None:
     ):
         axis.set(xlabel=label, ylabel="training loss")
         below_start(axis, results)
-    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+
+
+def legend(axes: Any) -> None:
+    """One legend below the figure: each name once, whichever of the axes have it."""
+    lines = {label: line for axis in axes.flat for line, label in pairs(axis)}
+    axes.flat[0].figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5)
+
+
+def pairs(axis: Any) -> Any:
+    return zip(*axis.get_legend_handles_labels(), strict=True)
 
 
 def below_start(axis: Any, results: Results) -> None:
