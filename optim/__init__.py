@@ -10,6 +10,7 @@ from .line_search import Found, along, strong_wolfe
 from .quadratic import QuadraticModel
 from .quasi_newton import BFGS, LBFGS, QuasiNewtonInfo
 from .schedules import Schedule, piecewise, sutskever
+from .truncated_newton import TruncatedNewton, TruncatedNewtonInfo
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "curveball": CurveBall,
@@ -18,6 +19,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "bfgs": BFGS,
     "lbfgs": LBFGS,
+    "truncated_newton": TruncatedNewton,
 }
 
 
