@@ -36,6 +36,7 @@ NAMES = (
     "basic_cifar",
     "basic_cifar_bn",
     *(f"resnet{d}" for d in sorted((*RESNET_DEPTHS, 18))),
+    "resnet18_imagenet",
     *(f"vgg{d}" for d in VGG_STAGES),
 )
 
@@ -58,8 +59,8 @@ def build(
         return lenet(image, classes, rng, dtype)
     if kind.startswith("basic_cifar"):
         return basic_cifar(kind.endswith("_bn"), classes, image[2], rng, dtype)
-    if depth == "18":
-        return resnet18(classes, image[2], rng, dtype)
+    if name in ("resnet18", "resnet18_imagenet"):
+        return resnet18(classes, image[2], rng, dtype, stem="cifar" if depth else "imagenet")
     return {"resnet": resnet, "vgg": vgg}[kind](int(depth), classes, image[2], rng, dtype)
 
 
@@ -165,16 +166,24 @@ def resnet(
     return Sequential(*layers, GlobalAvgPool(), Linear(64, classes, rng, dtype=dtype))
 
 
-def resnet18(classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32) -> Sequential:
-    """ResNet-18 with a 3x3 stem for 32x32 images: stages of 64, 128, 256, 512 channels, two blocks each.
+def resnet18(
+    classes: int = 10, channels: int = 3, rng: Rng = 0, dtype: DType = np.float32, stem: str = "cifar"
+) -> Sequential:
+    """ResNet-18: a stem, then stages of 64, 128, 256, 512 channels, two blocks each (He et al. 2016).
 
-    Shortcuts that change size are 1x1 convolutions (option B).
+    `stem`: "cifar", a 3x3 convolution that keeps the size of 32x32 images; or "imagenet", 7x7 with stride 2
+    and max pooling with stride 2, which leave a quarter of height and width. Shortcuts that change size are
+    1x1 convolutions (option B).
 
-    >>> resnet18()(np.ones((1, 8, 8, 3), np.float32)).shape
+    >>> resnet18(stem="imagenet")(np.ones((1, 32, 32, 3), np.float32)).shape
     (1, 10)
     """
+    if stem not in ("cifar", "imagenet"):
+        raise ValueError(f"resnet18: stem {stem!r} is unknown: use 'cifar' or 'imagenet'")
     rng = as_rng(rng)
-    layers = conv_bn(channels, 64, 3, rng, 1, dtype, relu=True)
+    size, stride = (3, 1) if stem == "cifar" else (7, 2)
+    layers = conv_bn(channels, 64, size, rng, stride, dtype, relu=True)
+    layers += [MaxPool2d(3, 2, 1)] if stem == "imagenet" else []
     n_in = 64
     for n_out in (64, 128, 256, 512):
         for _ in range(2):

@@ -488,6 +488,20 @@ def test_other_models_have_the_parameters_that_one_counts():
     assert nn.count_parameters(nn.vgg(11)) == sum(9 * a * b + 2 * b for a, b in pairs) + 5130
 
 
+def test_the_stem_of_resnet18_is_that_for_small_or_for_large_images():
+    # The parameters of the usual ImageNet ResNet-18
+    assert nn.count_parameters(nn.resnet18(1000, stem="imagenet")) == 11689512
+    x = draw(2, 32, 32, 3).astype(np.float32)
+    for name, sides in (("resnet18", [32, 16, 8, 4]), ("resnet18_imagenet", [8, 4, 2, 1])):
+        y, side = x, {}
+        for layer in nn.build(name, (32, 32, 3), 10).layers[:-2]:
+            y = layer(y, train=True)
+            side[y.shape[3]] = y.shape[1]  # after the last layer of so many channels
+        assert side == dict(zip((64, 128, 256, 512), sides, strict=True)), name
+    with pytest.raises(ValueError, match="stem 'large' is unknown: use 'cifar' or 'imagenet'"):
+        nn.resnet18(stem="large")
+
+
 @pytest.mark.parametrize("name", ["mlp", "lenet", "basic_cifar", "basic_cifar_bn", "resnet8", "resnet14"])
 def test_models_have_the_right_output_shape_and_the_same_bits_for_the_same_seed(name):
     build = lambda seed, dtype=np.float32: nn.build(name, (32, 32, 3), 7, seed, dtype)  # noqa: E731
@@ -503,7 +517,8 @@ def test_models_have_the_right_output_shape_and_the_same_bits_for_the_same_seed(
 
 def test_every_name_builds_and_is_float64_throughout_when_asked():
     # The deeper ones are made of the same parts.
-    names = ["mlp", "lenet", "basic_cifar", "basic_cifar_bn", "resnet18", "resnet20", "vgg11"]
+    names = ["mlp", "lenet", "basic_cifar", "basic_cifar_bn", "resnet20", "vgg11"]
+    names += ["resnet18", "resnet18_imagenet"]
     assert set(names) <= set(nn.models.NAMES)
     for name in names:
         model = nn.build(name, (32, 32, 1), 3, 0, F8)
