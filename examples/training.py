@@ -60,7 +60,7 @@ def train(settings: Settings, place: Place, task: Classification | None = None) 
     `settings`: data, model, optimizer and its `options`, batch_size, epochs, seed. Schedules in the options
     are data: {"sutskever": 0.99}, or {"piecewise": [[epochs, value], ...]}.
     Seconds are those of training alone. A run whose numbers stop being finite ends there, as "failed"; so is
-    called, too, one whose loss is higher in the end than it was at first.
+    called, too, one whose loss in the end is over twice what it was at first.
     """
     run = Run(settings, place, task or Classification())
     failed, outcome = {}, {}
@@ -70,7 +70,7 @@ def train(settings: Settings, place: Place, task: Classification | None = None) 
             run.go_on(min(settings["epochs"], place.epochs or settings["epochs"]))
             outcome = run.outcome()
         first = run.far["curve"]["loss"][0]
-        if outcome["loss"] > first:
+        if outcome["loss"] > 2 * first:
             failed = {
                 "failed": f"diverged: the loss of the last epoch is {outcome['loss']}, at first {first}"
             }
