@@ -30,7 +30,7 @@ SETTINGS: Settings = {
     "data": "mnist",
     "model": "mlp",  # 784-128-64-32-10, tanh
     "batch_size": 128,
-    "epochs": 20,
+    "epochs": 10,
     "seeds": [0, 1, 2],
     "solvers": {
         "CurveBall": {"optimizer": "curveball", "options": {"lam": 1.0}},
