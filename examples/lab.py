@@ -34,6 +34,10 @@ COLOURS = {
     "Adam": "tab:green",
     "RMSProp": "tab:red",
     "Truncated Newton": "black",
+    "CurveBall, Hessian": "navy",
+    "Levenberg-Marquardt": "magenta",
+    "BFGS": "goldenrod",
+    "L-BFGS": "tab:gray",
 }
 
 
