@@ -52,7 +52,7 @@ def run(settings: Settings, place: Place) -> dict[str, Any]:
     n, kappa = settings["n"], settings["kappa"]
     h = np.linspace(1, kappa, n) if settings["spectrum"] == "equal steps" else np.geomspace(1, kappa, n)
     found = [
-        one(Quadratic(h, np.random.default_rng(s).standard_normal(n)), settings) for s in settings["seeds"]
+        one(Quadratic(h, np.random.default_rng(s).standard_normal((n,))), settings) for s in settings["seeds"]
     ]
     return {key: [f[key] for f in found] for key in found[0]}
 
