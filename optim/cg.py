@@ -21,15 +21,14 @@ def cg(
     x0: Array,
     steps: int,
     progress: float = 5e-4,
-    spacing: float = 1.3,
 ) -> list[Iterate]:
     """Minimises φ(x) = ½ xᵀ A x - b·x from `x0` with `product(v)` = A v; the iterates, the last one last.
 
     A is symmetric. The search ends after `steps` iterations; or where φ < 0 has fallen by less than k
     `progress` of itself in the last k = max(10, i / 10) of i iterations (Martens 2010, section 4.4); or where
     A has no curvature along the next direction p: x then stays, but in the first iteration it moves by p
-    (Nocedal and Wright, algorithm 7.1). Kept are the iterates ⌈`spacing`^j⌉ (Martens 2010, section 4.7) and
-    the last. Each iteration costs one product, a start that is not 0 another. Scalars are float64 whatever
+    (Nocedal and Wright, algorithm 7.1). Kept are the iterates ⌈1.3^j⌉ (Martens 2010, section 4.7) and the
+    last. Each iteration costs one product, a start that is not 0 another. Scalars are float64 whatever
     the dtype of `b`. Raises FloatingPointError for a product that is not finite.
 
     >>> import numpy as np
@@ -60,7 +59,7 @@ def cg(
         if i >= keep:
             kept.append(Iterate(i, x.copy(), values[-1]))
             while keep <= i:
-                keep *= spacing
+                keep *= 1.3
         old, rr = rr, dot(r, r)
         p *= rr / old
         p += r
