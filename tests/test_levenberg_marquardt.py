@@ -26,7 +26,7 @@ def test_a_step_is_the_dense_damped_solve(seed, lam, wd):
     g, G = g + wd * w, G + wd * np.eye(n)
     info = opt.step(predict, loss)
     d = -np.linalg.solve(G + info.lam * np.eye(n), g)
-    assert info.accepted and info.lam == lam * 10 ** (info.tries - 1)
+    assert info.accepted and info.lam == pytest.approx(lam * 10 ** (info.tries - 1))
     np.testing.assert_allclose(opt.w - w, d, rtol=1e-10, atol=1e-10 * np.abs(d).max())
     predicted = g @ d + 0.5 * d @ G @ d  # without lam
     assert info.predicted == pytest.approx(predicted, rel=1e-9)

@@ -41,8 +41,8 @@ def test_the_iterates_are_those_of_scipy(seed, warm):
     for k, x in enumerate(scipy_iterates(A, b, x0, 9), 1):
         it = cg(lambda v: A @ v, b, x0, steps=k, progress=0.0)[-1]
         assert it.iteration == k
-        np.testing.assert_allclose(it.x, x, rtol=1e-8, atol=1e-10)
-        assert it.value == pytest.approx(0.5 * x @ A @ x - b @ x, rel=1e-9)
+        np.testing.assert_allclose(it.x, x, rtol=1e-6, atol=1e-8)
+        assert it.value == pytest.approx(0.5 * x @ A @ x - b @ x, rel=1e-8)
 
 
 @given(seeds, st.integers(1, 20))
