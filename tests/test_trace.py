@@ -18,6 +18,7 @@ from hypothesis import given, settings
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.batch import sweep
 from minigrad.core import LOCAL, Primitive
 from minigrad.rules import defjvp
 from minigrad.testing import cases, directions, seeds
@@ -41,9 +42,10 @@ def network():
         nn.Conv2d(1, 4, 3, padding=1, rng=0),
         nn.BatchNorm(4),
         nn.ReLU(),
+        nn.MaxPool2d(4),
         nn.Dropout(0.2, rng=0),
         nn.Flatten(),
-        nn.Linear(256, 10, rng=0),
+        nn.Linear(16, 10, rng=0),
     )
 
 
@@ -589,6 +591,19 @@ def test_a_loss_without_closed_form_is_no_pass_over_the_network():
     t.check({"primal": 1, "jvp": 2, "vjp": 1})
     assert [p.kind for p in t] == ["primal", "loss", "jvp", "loss", "vjp", "jvp", "loss"]
     assert [p.kind for p in t[3].children] == ["jvp"]
+
+
+def test_a_loss_s_hessian_along_many_directions_gives_plain_arrays():
+    y, vs = rng.normal(size=(4, 3)), rng.normal(size=(5, 4, 3))
+    loss = nn.SoftmaxCrossEntropy(np.array([0, 2, 1, 1]))
+    one_by_one = np.stack([mg.quadratic(loss, y)[2](v) for v in vs])
+    for each in (loss, lambda y: loss(y)):
+        with mg.trace() as t:
+            H = mg.quadratic(each, y)[2]
+            (at_once,) = sweep(lambda v, H=H: [H(v[0])], [vs])
+        assert type(at_once) is np.ndarray and [p.kind for p in t] == ["loss", "loss"]
+        np.testing.assert_allclose(at_once, one_by_one, rtol=1e-12, atol=1e-15)
+        assert t[1].seeds[0].aval == "float64[5,4,3]"
 
 
 def test_a_checkpointed_network_runs_the_passes_of_the_plan():

@@ -362,7 +362,10 @@ class Recorder:
             if recorder is None:
                 return plain([H(v)])[0]
             with recorder.running("loss", "H(v)", "tangent", seeds=[v]):
-                return plain([H(v)])[0]
+                Hv = plain([H(v)])[0]
+                if type(Hv) is Batched:  # many directions at once: they hold what the loss was shown
+                    Hv = Batched(Hv._trace, *plain([Hv.value]))
+                return Hv
 
         return *plain([value, g]), product
 
