@@ -6,6 +6,7 @@ from .base import Optimizer, StepInfo
 from .curveball import CurveBall, CurveBallInfo
 from .damping import LambdaRule
 from .first_order import SGD, Adam, RMSProp
+from .levenberg_marquardt import LevenbergMarquardt, LevenbergMarquardtInfo
 from .line_search import Found, along, strong_wolfe
 from .quadratic import QuadraticModel
 from .quasi_newton import BFGS, LBFGS, QuasiNewtonInfo
@@ -19,6 +20,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "bfgs": BFGS,
     "lbfgs": LBFGS,
+    "lm": LevenbergMarquardt,
     "truncated_newton": TruncatedNewton,
 }
 

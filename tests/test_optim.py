@@ -13,6 +13,8 @@ SETTINGS = {
     "rmsprop": {"lr": 0.01},
     "bfgs": {},
     "lbfgs": {"memory": 3},
+    "lm": {},
+    "truncated_newton": {},
 }
 
 
