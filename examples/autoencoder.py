@@ -36,7 +36,7 @@ SETTINGS: Settings = {
             "options": {"lr": 0.001, "momentum": {"sutskever": 0.99}, "nesterov": True},
         },
         "Adam": {"optimizer": "adam", "options": {"lr": 1e-3}},
-        "Truncated Newton": {"optimizer": "truncated_newton", "options": {"lam": 1.0, "max_cg": 50}},
+        "Truncated Newton": {"optimizer": "truncated_newton", "options": {"lam": 1.0, "max_cg": 10}},
     },
 }
 FAST: Settings = {"data": "digits", "sizes": [64, 32, 8], "white": 16, "batch_size": 100, "epochs": 2}
