@@ -96,7 +96,7 @@ class TruncatedNewton(Optimizer):
             self.w[...] = model.w + size * d
         self.d[...] = iterates[-1].x if accepted else 0
         if ratio is not None or not accepted:
-            self.lam = self.lam_rule(lam, -math.inf if ratio is None or not accepted else ratio)
+            self.lam = self.lam_rule(lam, -math.inf if ratio is None else ratio)
         self.count += 1
         info = TruncatedNewtonInfo(
             self.count - 1, before, dict(model.passes), lam,

@@ -85,6 +85,8 @@ def test_the_search_ends_where_the_last_tenth_of_it_gained_little():
         ]
         assert search(400, progress).iteration == stalls.index(True)
     assert stalls.index(True) > 110
+    far = cg(lambda v: a * v, b, b * 0 + 1e3, 400)  # φ > 0 says nothing about progress
+    assert next(it for it in far if it.iteration > 11).value > 0 > far[-1].value
 
 
 def test_without_curvature_the_search_ends():
@@ -286,6 +288,14 @@ def test_a_step_too_long_is_shortened_until_the_loss_falls():
     assert f(3 + longer * d) > f(3) + 1e-2 * longer * slope * d
 
 
+def test_a_step_that_lowers_the_loss_by_next_to_nothing_is_still_too_long():
+    """From y, a step of size s goes to y - s (y + y³), the mirror image at s = 2 / (1 + y²)."""
+    y = math.sqrt(2 / (0.8**8 * 1.001) - 1)
+    opt = TruncatedNewton({"w": np.array([y])}, lam=0.0)
+    info = opt.step(lambda m: m["w"], lambda y: mg.sqrt(1 + y * y).sum())
+    assert abs(y - 0.8**8 * (y + y**3)) < y and info.size == pytest.approx(0.8**9)
+
+
 def test_a_loss_that_is_not_finite_after_the_step_counts_as_risen():
     opt = TruncatedNewton({"w": np.array([10.0])}, lam=0.0)
     info = opt.step(lambda m: mg.log(m["w"]), squares)  # Gauss-Newton goes to 10 (1 - log 10) < 0
@@ -311,6 +321,23 @@ def test_where_nothing_lowers_the_loss_the_parameters_stay():
     assert info.passes["primal"] == len(calls)
     assert info.size == pytest.approx(0.8**60)
     assert opt.step(predict, loss).accepted
+
+
+def test_a_start_that_leads_uphill_is_dropped():
+    A, t = np.diag(np.geomspace(1, 100, 8)), np.ones(8)
+    opt = TruncatedNewton({"w": np.zeros(8)}, max_cg=1)
+    opt.d[:] = -100.0
+    info = opt.step(lambda m: mg.matmul(A, m["w"]), nn.SquaredError(t))
+    assert not info.accepted and info.predicted > 0 and info.ratio is None and opt.lam == 1.5
+    assert not opt.w.any() and not opt.d.any()
+    assert opt.step(lambda m: mg.matmul(A, m["w"]), nn.SquaredError(t)).accepted
+
+
+def test_a_slope_uphill_allows_no_rise():
+    opt = TruncatedNewton({"w": np.zeros(1)}, lam=0.0)
+    opt.d[:] = (np.pi - 0.005 + 1) / 0.95  # of which conjugate gradient takes the gradient, 1
+    info = opt.step(lambda m: mg.sin(m["w"]), lambda y: y.sum())  # to sin(0.005)
+    assert not info.accepted and opt.w[0] == 0.0
 
 
 def test_where_the_loss_has_no_curvature_the_step_is_along_the_gradient():
