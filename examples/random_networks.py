@@ -17,7 +17,7 @@ from minigrad.nn.init import as_rng
 
 SETTINGS: Settings = {
     "data": "cifar10",
-    "images": 6400,  # 100 steps an epoch
+    "images": 4800,  # 75 steps an epoch
     "test_images": 1000,
     "batch_size": 64,
     "epochs": 2,
