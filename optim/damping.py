@@ -9,7 +9,8 @@ from typing import NamedTuple
 class LambdaRule(NamedTuple):
     """λ grows where the loss fell by less than `low` of the prediction, shrinks where by more than `high`.
 
-    The prediction is that of the damped model, so an exact quadratic gives ratios from 1 to 2, never below.
+    CurveBall predicts by the damped model, so there an exact quadratic gives ratios from 1 to 2, never below;
+    Levenberg-Marquardt and truncated Newton predict by the model without damping, where it gives 1.
     """
 
     every: int = 5
