@@ -23,7 +23,7 @@ FULL: Settings = {
     "samples": 1000,
     "levels": [0.1, 1e-2, 1e-4],
     "end": 1e-6,  # of the loss
-    "limit": 3000,  # iterations
+    "limit": 2000,  # iterations
     "seeds": list(range(10)),
     "many": {"levels": [0.1], "end": 0.1, "seeds": list(range(200))},
     "tuning_seeds": [1000, 1001, 1002],
@@ -153,7 +153,8 @@ def draw(results: Results) -> Any:
         axes[2].loglog(np.median(spent, 0), middle, color=COLOURS[name], label=name)
     for axis, what in zip(axes, ("iteration", "iteration", "passes"), strict=True):
         axis.set_xlabel(what)
-        axis.legend(fontsize=8, loc="lower left")
+        if axis.lines:
+            axis.legend(fontsize=8, loc="lower left")
     axes[0].set_ylabel("mean loss: median and range over seeds")
     axes[0].set_ylim(5e-7, 1e3)
     return figure

@@ -39,7 +39,7 @@ FULL: Settings = {
     "solvers": SOLVERS,
 }
 FAST: Settings = {
-    "limit": 150,
+    "limit": 60,
     "runs": 5,
     "tuning_runs": 3,
     "grids": {"SGD": [1e-3], "Nesterov": [1e-3], "RMSProp": [0.02], "Adam": [0.2]},

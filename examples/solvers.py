@@ -1,19 +1,16 @@
-"""The solvers that the small experiments compare, each by its settings, and how a learning rate is chosen.
-
-Those of a grid in the experiment take their learning rate from it.
-"""
+"""The solvers that the small experiments compare, each by its settings, and how a learning rate is chosen."""
 
 from collections.abc import Callable
 from typing import Any
 
 from lab import spread
+from training import schedule
 
 from minigrad import optim
 
-# `mu_max`: momentum follows Sutskever's schedule up to there.
 SOLVERS: dict[str, dict[str, Any]] = {
     "SGD": {"optimizer": "sgd", "momentum": 0.9},
-    "Nesterov": {"optimizer": "sgd", "nesterov": True, "mu_max": 0.99},
+    "Nesterov": {"optimizer": "sgd", "nesterov": True, "momentum": {"sutskever": 0.99}},
     "RMSProp": {"optimizer": "rmsprop"},
     "Adam": {"optimizer": "adam"},
     "Levenberg-Marquardt": {"optimizer": "lm"},
@@ -33,10 +30,8 @@ def build(solver: dict[str, Any], model: Any, lr: float | None = None) -> optim.
     >>> build(SOLVERS["SGD"], np.ones(2), lr=0.1).momentum
     0.9
     """
-    settings = solver | ({} if lr is None else {"lr": lr})
-    if "mu_max" in settings:
-        settings["momentum"] = optim.sutskever(settings.pop("mu_max"))
-    return optim.build(settings.pop("optimizer"), model, **settings)
+    options = {k: schedule(v, 1) for k, v in solver.items() if k != "optimizer"}
+    return optim.build(solver["optimizer"], model, **options, **({} if lr is None else {"lr": lr}))
 
 
 def best(grid: list[float], cost: Callable[[float, float], float]) -> float:
