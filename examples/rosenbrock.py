@@ -40,8 +40,8 @@ FULL: Settings = {
 }
 FAST: Settings = {
     "limit": 60,
-    "runs": 5,
-    "tuning_runs": 3,
+    "runs": 4,
+    "tuning_runs": 2,
     "grids": {"SGD": [1e-3], "Nesterov": [1e-3], "RMSProp": [0.02], "Adam": [0.2]},
 }
 STARTS = {"fixed": "fixed start", "random": "random starts"}

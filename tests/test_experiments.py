@@ -245,12 +245,12 @@ def test_curveball_needs_13_iterations_with_or_without_noise():
 
 @pytest.mark.parametrize("name", [name for name, own in ROSENBROCK.items() if own["grid"]])
 def test_runs_side_by_side_are_those_that_each_has_alone(name):
-    settings = ROSENBROCK[name] | {"tolerance": 0.5, "limit": 100}
-    starts, factors = rosenbrock.draw_runs(settings, 3, 5, "random", 1.0)
+    settings = ROSENBROCK[name] | {"tolerance": 5.0, "limit": 60}
+    starts, factors = rosenbrock.draw_runs(settings, 3, 4, "random", 1.0)
     seen = []
-    for rate in settings["grid"][0] * np.array([1, 3, 10]):
+    for rate in settings["grid"][0] * np.array([1, 3, 30]):
         together = rosenbrock.descend(settings, rate, starts, factors)
-        alone = [rosenbrock.descend(settings, rate, starts[[k]], factors[[k]]) for k in range(5)]
+        alone = [rosenbrock.descend(settings, rate, starts[[k]], factors[[k]]) for k in range(4)]
         for key in ("iterations", "passes"):
             assert together[key] == [one[key][0] for one in alone]
         seen += together["iterations"]
@@ -391,8 +391,8 @@ def test_where_rounding_leads_cg_elsewhere_it_leads_zg_no_further():
 def test_zg_needs_less_than_a_hundred_iterations_where_curveball_needs_thousands():
     zg, cg = (quadratic("equal ratios", 1e4, m)["iterations"] for m in ("CurveBall zg", "CG"))
     assert all(abs(a - b) <= 8 for a, b in zip(zg, cg, strict=True)) and max(zg) < 90
-    slow = quadratic("equal ratios", 1e4, "CurveBall", limit=2000)
-    assert slow["iterations"] == [None] * 3 and all(gaps[-1][0] == 2000 for gaps in slow["gaps"])
+    slow = quadratic("equal ratios", 1e4, "CurveBall", limit=2000, seeds=[0])
+    assert slow["iterations"] == [None] and slow["gaps"][0][-1][0] == 2000
 
 
 def test_the_methods_beside_it_minimise_too():
