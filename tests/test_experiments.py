@@ -101,7 +101,13 @@ def test_runs_with_other_settings_are_refused_in_one_line(tmp_path, capsys, othe
     assert files(tmp_path) == before
 
 
-def test_only_some_runs_and_then_the_others(tmp_path, capsys):
+def test_a_setting_that_is_gone_is_another_setting_too(tmp_path, capsys):
+    Toy(more=1)(tmp_path)
+    assert Toy()(tmp_path) == 2
+    assert "was made with more = 1, now it is None" in capsys.readouterr().err
+
+
+def test_only_some_runs_and_then_the_others(tmp_path):
     toy = Toy()
     assert toy(tmp_path, "--only", "sec") == 0 and toy.done == ["second"]
     assert list(json.loads((tmp_path / "toy.json").read_text())["runs"]) == ["second"]
@@ -122,7 +128,7 @@ class Cut(BaseException):
     """What ends a run from outside."""
 
 
-def test_a_run_that_is_cut_is_done_again_and_the_one_before_it_is_not(tmp_path, monkeypatch):
+def test_a_run_that_is_cut_is_done_again_and_the_one_before_it_is_not(tmp_path):
     toy = Toy()
 
     def run(settings, place):
