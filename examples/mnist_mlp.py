@@ -44,10 +44,10 @@ SETTINGS: Settings = {
         "Nesterov": {
             "optimizer": "sgd",
             "options": {"momentum": {"sutskever": 0.99}, "nesterov": True},
-            "lr": [0.01, 0.03, 0.1, 0.3],
+            "lr": [0.003, 0.01, 0.03, 0.1, 0.3],
         },
-        "Adam": {"optimizer": "adam", "options": {}, "lr": [3e-4, 1e-3, 3e-3, 1e-2]},
-        "RMSProp": {"optimizer": "rmsprop", "options": {}, "lr": [3e-4, 1e-3, 3e-3]},
+        "Adam": {"optimizer": "adam", "options": {}, "lr": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
+        "RMSProp": {"optimizer": "rmsprop", "options": {}, "lr": [1e-4, 3e-4, 1e-3, 3e-3]},
     },
 }
 FAST: Settings = {
