@@ -31,7 +31,7 @@ FULL: Settings = {
         "SGD": [2e-2, 1e-2, 4e-2, 5e-3],
         "Nesterov": [2e-2, 1e-2, 4e-2, 5e-3],
         "RMSProp": [0.05, 0.1, 0.02, 0.2],
-        "Adam": [0.5, 1.0, 0.2, 0.1],
+        "Adam": [0.5, 1.0, 0.2, 2.0],
     },
     "solvers": SOLVERS,
 }
