@@ -3,7 +3,8 @@
 f(u, v) = (1 - u)² + 100 e (v - u²)² is |r|² with r = (1 - u, 10 √e (v - u²)). The factor e is 1, or drawn
 from U[0, 1] or U[0, 3] once in an iteration, which is one `step`: all of its passes see one function. A run
 ends after the first iteration with f < 1e-4 at e = 1, and has failed if it flies off or needs over 10,000.
-Learning rates are chosen on other seeds; in that, a failure counts as 20,000 iterations.
+Learning rates are chosen on other seeds; in that, a failure counts as 20,000 iterations. Passes are counted
+as the solvers report them; one of Levenberg-Marquardt's carries both directions at once.
 
 With two parameters, span{z, dz} is the plane: from its second iteration on CurveBall is damped Gauss-Newton,
 (G + λ I) z = -g. So this shows its damping at work, and not how good its step is in many dimensions.
