@@ -40,8 +40,10 @@ class Optimizer:
     """
 
     def __init__(self, model: Tree, weight_decay: float = 0.0) -> None:
-        if weight_decay < 0:
-            raise ValueError(f"{self.name}: weight_decay={weight_decay} must not be negative")
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(
+                f"{self.name}: weight_decay={weight_decay} must not be negative, infinite or NaN"
+            )
         leaves, paths = mg.tree_leaves(model), tree_paths(model)
         seen: dict[int, str] = {}
         for path, x in zip(paths, leaves, strict=True):

@@ -83,8 +83,8 @@ class CurveBall(Optimizer):
         safeguard: bool = False,
     ) -> None:
         super().__init__(model, weight_decay)
-        if lam < 0:
-            raise ValueError(f"CurveBall: lam={lam} must not be negative")
+        if not 0 <= lam < math.inf:
+            raise ValueError(f"CurveBall: lam={lam} must not be negative, infinite or NaN")
         if (rho is None) != (beta is None):
             raise ValueError("CurveBall: rho and beta are solved for together: give both, or neither")
         if directions not in ("zdz", "zg"):

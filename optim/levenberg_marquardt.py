@@ -56,8 +56,8 @@ class LevenbergMarquardt(Optimizer):
 
     def __init__(self, model: Tree, lam: float = 1.0, weight_decay: float = 0.0) -> None:
         super().__init__(model, weight_decay)
-        if lam < 0:
-            raise ValueError(f"LevenbergMarquardt: lam={lam} must not be negative")
+        if not 0 <= lam < math.inf:
+            raise ValueError(f"LevenbergMarquardt: lam={lam} must not be negative, infinite or NaN")
         if self.w.size > LARGEST:
             raise ValueError(
                 f"LevenbergMarquardt: the model has {self.w.size:,} parameters, and a dense matrix is made "

@@ -56,8 +56,8 @@ class TruncatedNewton(Optimizer):
 
     def __init__(self, model: Tree, lam: float = 1.0, max_cg: int = 250, weight_decay: float = 0.0) -> None:
         super().__init__(model, weight_decay)
-        if lam < 0:
-            raise ValueError(f"TruncatedNewton: lam={lam} must not be negative")
+        if not 0 <= lam < math.inf:
+            raise ValueError(f"TruncatedNewton: lam={lam} must not be negative, infinite or NaN")
         if max_cg < 1:
             raise ValueError(f"TruncatedNewton: max_cg={max_cg} must be at least 1")
         self.lam, self.max_cg = float(lam), max_cg

@@ -633,6 +633,7 @@ def test_float32_parameters_stay_float32():
 @pytest.mark.parametrize("settings, message", [
     ({"lam": -1.0}, "lam=-1.0 must not be negative"), ({"rho": 0.9}, "give both, or neither"),
     ({"weight_decay": -0.1}, "weight_decay=-0.1 must not be negative"),
+    ({"lam": np.nan}, "lam=nan must not"), ({"weight_decay": np.nan}, "weight_decay=nan must not"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):

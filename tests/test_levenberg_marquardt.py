@@ -288,7 +288,8 @@ def test_float32_parameters_stay_float32_and_step_like_float64():
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"lam": -1.0}, "lam=-1.0 must not be negative"),
+    ({"lam": -1.0}, "lam=-1.0 must not be negative"), ({"lam": np.nan}, "lam=nan must not"),
+    ({"lam": np.inf}, "lam=inf must not"),
     ({"weight_decay": -0.1}, "weight_decay=-0.1 must not be negative"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused(settings, message):

@@ -455,6 +455,7 @@ def test_float32_parameters_stay_float32_and_step_like_float64():
 @pytest.mark.parametrize("settings, message", [
     ({"lam": -1.0}, "lam=-1.0 must not be negative"), ({"max_cg": 0}, "max_cg=0 must be at least 1"),
     ({"weight_decay": -0.1}, "weight_decay=-0.1 must not be negative"),
+    ({"lam": math.nan}, "lam=nan must not"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
