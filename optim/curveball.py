@@ -91,8 +91,10 @@ class CurveBall(Optimizer):
             raise ValueError(f"CurveBall: directions={directions!r} is unknown: use 'zdz' or 'zg'")
         if curvature not in ("ggn", "hessian"):
             raise ValueError(f"CurveBall: curvature={curvature!r} is unknown: use 'ggn' or 'hessian'")
-        if reuse < 1:
-            raise ValueError(f"CurveBall: reuse={reuse} must be at least 1")
+        if reuse < 1 or reuse != int(reuse):
+            raise ValueError(f"CurveBall: reuse={reuse} must be at least 1, and whole")
+        if reuse > 1 and rho is not None:
+            raise ValueError("CurveBall: reuse is for rho and beta that are solved for, but these are given")
         self.lam, self.rho, self.beta, self.adapt_lam = float(lam), rho, beta, adapt_lam
         self.directions, self.curvature, self.reuse, self.safeguard = directions, curvature, reuse, safeguard
         self.lam_rule = LambdaRule()

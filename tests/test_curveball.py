@@ -633,6 +633,8 @@ def test_float32_parameters_stay_float32():
 @pytest.mark.parametrize("settings, message", [
     ({"lam": -1.0}, "lam=-1.0 must not be negative"), ({"rho": 0.9}, "give both, or neither"),
     ({"weight_decay": -0.1}, "weight_decay=-0.1 must not be negative"),
+    ({"reuse": 0}, "reuse=0 must be"), ({"reuse": 2.5}, "reuse=2.5 must be"),
+    ({"rho": 0.9, "beta": 0.1, "reuse": 5}, "reuse is for rho and beta that are solved for"),
     ({"lam": np.nan}, "lam=nan must not"), ({"weight_decay": np.nan}, "weight_decay=nan must not"),
 ])  # fmt: skip
 def test_impossible_settings_are_refused(settings, message):
