@@ -52,7 +52,8 @@ class CurveBall(Optimizer):
     `adapt_lam`: every 5 steps, λ follows the ratio of actual to predicted change, for one more primal pass.
 
     Beyond the paper:
-    `directions="zg"`: g in the place of dz, at the same cost; on a quadratic that is conjugate gradient.
+    `directions="zg"`: g in the place of dz, at the same cost; on a quadratic, at λ = 0, that is conjugate
+    gradient.
     `curvature="hessian"`: Ĥ = ∇²(loss ∘ predict) + λ I in the place of Gauss and Newton's: the primal pass is
     that of the gradient, with the reverse-mode pass inside, and forward-mode passes go over both. Where Ĥ is
     indefinite, absolute values of curvatures say how far to go downhill.
