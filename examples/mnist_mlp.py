@@ -83,16 +83,23 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def untuned_and_best(results: Results) -> Results:
-    """The runs without a grid, and of each grid those with the learning rate of the lowest final loss."""
+    """The runs without a grid, and of each grid those with the learning rate of the lowest final loss: among
+    those without failures, or, where every learning rate has some, with the fewest."""
     shown = {name: run for name, run in results.items() if "family" not in run["settings"]}
     for family in dict.fromkeys(run["settings"].get("family") for run in results.values()):
         losses = grid(results, family) if family else {}
-        if losses and math.isfinite(min(losses.values())):
-            lr = min(losses, key=lambda lr: losses[lr])
-            for name, run in results.items():
-                own = run["settings"]
-                if own.get("family") == family and own["options"]["lr"] == lr:
-                    shown[name] = run | {"settings": own | {"solver": f"{family} (lr {lr:g})"}}
+        of = {
+            lr: {
+                name: run
+                for name, run in results.items()
+                if run["settings"].get("family") == family and run["settings"]["options"]["lr"] == lr
+            }
+            for lr in losses
+        }
+        if losses:
+            lr = min(losses, key=lambda lr: (sum("failed" in run for run in of[lr].values()), losses[lr]))
+            for name, run in of[lr].items():
+                shown[name] = run | {"settings": run["settings"] | {"solver": f"{family} (lr {lr:g})"}}
     return shown
 
 
@@ -107,17 +114,20 @@ def grid(results: Results, family: str) -> dict[float, float]:
 
 
 def comparison(shown: Results) -> str:
-    """Training loss (mean over an epoch) and accuracy after equal epochs and after equal seconds."""
+    """Training loss (mean over an epoch) and accuracy after equal epochs and after equal seconds, of the
+    seeds that did not fail, and how many did."""
     solvers = by_solver(shown)
     if not solvers:
         return "No run succeeded."
     epochs = min(run["tests"]["epoch"][-1] for own in solvers.values() for run in own)
     # As long as the fastest took for these epochs: further than that, not all of them were trained.
     seconds = min(float(mean(own, "tests", "seconds")[epochs - 1]) for own in solvers.values())
-    head = ["solver", f"loss after {epochs} epochs", "test accuracy, %"]
-    head += [f"loss after {seconds:.1f} s", "test accuracy, %", "epochs by then"]
+    head = ["solver", f"loss in epoch {epochs}", "test accuracy after it, %"]
+    head += [f"loss by {seconds:.1f} s", "test accuracy then, %", "epochs by then", "failed"]
     lines = []
-    for solver, own in solvers.items():
+    for solver in dict.fromkeys(run["settings"]["solver"] for run in shown.values()):
+        own = solvers.get(solver, [])
+        seeds = sum(run["settings"]["solver"] == solver for run in shown.values())
         then = {k: [at_seconds(run, k, seconds) for run in own] for k in ("loss", "score", "epoch")}
         lines.append(
             [
@@ -127,6 +137,7 @@ def comparison(shown: Results) -> str:
                 over_seeds(then["loss"], 4),
                 over_seeds(then["score"], 2),
                 over_seeds(then["epoch"]),
+                f"{seeds - len(own)} of {seeds}",
             ]
         )
     return markdown(head, lines)

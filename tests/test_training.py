@@ -225,12 +225,32 @@ def test_the_comparison_is_after_equal_epochs_and_after_the_seconds_of_the_faste
         "SGD": made("SGD", [0.9, 0.3], [2.0, 5.0]),
     }
     head, _, curveball, sgd = mnist_mlp.comparison(shown).splitlines()
-    assert "loss after 2 epochs" in head and "loss after 5.0 s" in head
+    assert "loss in epoch 2" in head and "loss by 5.0 s" in head
     # A quarter of the way from 4 s to 8 s
     assert [c.strip() for c in curveball.split("|")[1:-1]] == [
-        "CurveBall", "0.2000", "91.00", "0.3500", "90.25", "1.2",
+        "CurveBall", "0.2000", "91.00", "0.3500", "90.25", "1.2", "0 of 1",
     ]  # fmt: skip
-    assert [c.strip() for c in sgd.split("|")[1:-1]] == ["SGD", "0.3000", "91.00", "0.3000", "91.00", "2.0"]
+    assert [c.strip() for c in sgd.split("|")[1:-1]] == [
+        "SGD", "0.3000", "91.00", "0.3000", "91.00", "2.0", "0 of 1",
+    ]  # fmt: skip
+
+
+def test_the_comparison_counts_seeds_that_failed_and_keeps_solvers_of_which_all_did():
+    results = {
+        "0": made("CurveBall", [0.4, 0.2], [4.0, 8.0]),
+        "1": made("CurveBall", [0.4, 9.0], [4.0, 8.0], failed=True),
+        "a0": made("SGD lr 0.1", [0.9, 0.3], [1.0, 2.0], "SGD", 0.1, failed=True),
+        "a1": made("SGD lr 0.1", [0.9, 0.3], [1.0, 2.0], "SGD", 0.1, failed=True),
+        "b0": made("SGD lr 0.2", [0.9, 0.5], [1.0, 2.0], "SGD", 0.2),
+        "b1": made("SGD lr 0.2", [0.9, 0.3], [1.0, 2.0], "SGD", 0.2, failed=True),
+        "c0": made("Adam lr 1", [0.9, 0.3], [1.0, 2.0], "Adam", 1, failed=True),
+    }
+    _, _, *lines = mnist_mlp.comparison(mnist_mlp.untuned_and_best(results)).splitlines()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in lines]
+    assert [row[:2] + row[-1:] for row in rows] == [
+        ["CurveBall", "0.2000", "1 of 2"], ["SGD (lr 0.2)", "0.5000", "1 of 2"],
+        ["Adam (lr 1)", "–", "1 of 1"],
+    ]  # fmt: skip
 
 
 # ----- The autoencoder -----
