@@ -62,7 +62,9 @@ def step(w: Any, z: Any, lam: float, predict: Any, loss: Any, system: str) -> tu
     a12 = inner(Jz, HJdz) + lam * inner(dz, z)
     a22 = inner(Jz, HJz) + lam * inner(z, z)
     A, b = np.array([[a11, a12], [a12, a22]]), np.array([inner(g, Jdz), inner(g, Jz)])
-    if system == "float64":
+    if not np.isfinite(A).all():
+        c = np.full(2, np.nan)  # the pseudo-inverse would raise, the minimum would be no step
+    elif system == "float64":
         c = optim.QuadraticModel(A, b).minimum()
     else:
         c = -np.linalg.pinv(A.astype(np.float32)) @ b.astype(np.float32)
