@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from data import DataError
 from run import whole
+from train import positive
 
 Settings = dict[str, Any]
 Results = dict[str, dict[str, Any]]  # by the name of the run: its settings and what came out
@@ -115,7 +116,7 @@ def parse(experiment: Experiment, argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data-dir", help="the folder of MNIST/raw and cifar-10-batches-bin")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--only", default="", help="do only runs with this text in their names")
-    parser.add_argument("--epochs", type=int, help="stop training runs there; a later call goes on")
+    parser.add_argument("--epochs", type=positive, help="stop training runs there; a later call goes on")
     return parser.parse_args(argv)
 
 
