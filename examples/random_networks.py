@@ -185,11 +185,13 @@ def tables(results: Results) -> dict[str, str]:
     for solver, own in losses.items():
         good = [r for r in results.values() if r["settings"]["solver"] == solver and "failed" not in r]
         all_of_it = [r for r in results.values() if r["settings"]["solver"] == solver]
-        quartiles = np.quantile(list(own.values()), (0.5, 0.25, 0.75, 1)) if own else [np.nan] * 4
+        # Where a solver failed is its worst loss: left out, that would make the rest look better.
+        ranked = [*own.values(), *[np.inf] * (len(all_of_it) - len(own))]
+        quartiles = np.quantile(ranked, (0.5, 0.25, 0.75, 1), method="higher")
         summary.append(
             [
                 solver,
-                *(f"{q:.3f}" for q in quartiles),
+                *(f"{q:.3f}" if q < np.inf else "failed" for q in quartiles),
                 won[solver],
                 over_seeds([r["score"] for r in good]),
                 over_seeds([1000 * r["seconds"] / r["steps"] for r in good]),
