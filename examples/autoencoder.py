@@ -94,7 +94,7 @@ def figure(results: Results) -> Any:
     return draw(results, f"Autoencoder {'-'.join(map(str, own['sizes']))} and back, {own['data']}")
 
 
-EXPERIMENT = Experiment("autoencoder", SETTINGS, FAST, runs, run, tables, figure)
+EXPERIMENT = Experiment("autoencoder", SETTINGS, FAST, runs, run, tables, figure, trains=True)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT))

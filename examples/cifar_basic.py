@@ -79,7 +79,7 @@ def draw(results: Results) -> Any:
     return figure
 
 
-EXPERIMENT = Experiment("cifar_basic", SETTINGS, FAST, runs, run, tables, draw)
+EXPERIMENT = Experiment("cifar_basic", SETTINGS, FAST, runs, run, tables, draw, trains=True)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT))

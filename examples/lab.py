@@ -56,7 +56,8 @@ class Experiment(NamedTuple):
 
     `runs(settings)` names the runs and gives the settings of each; `run(settings, place)` does one and
     returns JSON; with "unfinished": True in it, it is shown, but taken up again by the next call.
-    `tables(results)` gives Markdown by name, `draw(results)` a matplotlib Figure.
+    `tables(results)` gives Markdown by name, `draw(results)` a matplotlib Figure. `trains`: its runs heed the
+    device and the epochs of their place.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Experiment(NamedTuple):
     run: Callable[[Settings, Place], dict[str, Any]]
     tables: Callable[[Results], dict[str, str]]
     draw: Callable[[Results], Any]
+    trains: bool = False
 
 
 def main(experiment: Experiment, argv: list[str] | None = None) -> int:
@@ -114,9 +116,11 @@ def parse(experiment: Experiment, argv: list[str] | None) -> argparse.Namespace:
         "--out", help="where results are kept (default: runs/experiments, or runs/experiments-fast)"
     )
     parser.add_argument("--data-dir", help="the folder of MNIST/raw and cifar-10-batches-bin")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--only", default="", help="do only runs with this text in their names")
-    parser.add_argument("--epochs", type=positive, help="stop training runs there; a later call goes on")
+    parser.set_defaults(device="cpu", epochs=None)
+    if experiment.trains:
+        parser.add_argument("--device", choices=("cpu", "cuda"), help="(default: cpu)")
+        parser.add_argument("--epochs", type=positive, help="stop there for now; a later call goes on")
     return parser.parse_args(argv)
 
 

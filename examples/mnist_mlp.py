@@ -174,7 +174,7 @@ def draw(results: Results) -> Any:
     return figure
 
 
-EXPERIMENT = Experiment("mnist_mlp", SETTINGS, FAST, runs, run, tables, draw)
+EXPERIMENT = Experiment("mnist_mlp", SETTINGS, FAST, runs, run, tables, draw, trains=True)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT))

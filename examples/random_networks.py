@@ -241,7 +241,7 @@ def draw(results: Results) -> Any:
     return figure
 
 
-EXPERIMENT = Experiment("random_networks", SETTINGS, FAST, runs, run, tables, draw)
+EXPERIMENT = Experiment("random_networks", SETTINGS, FAST, runs, run, tables, draw, trains=True)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT))

@@ -53,7 +53,7 @@ def figure(results: Results) -> Any:
     return draw(results, f"ResNet-18 with the stem for large images, {data}")
 
 
-EXPERIMENT = Experiment("resnet18", SETTINGS, FAST, runs, run, tables, figure)
+EXPERIMENT = Experiment("resnet18", SETTINGS, FAST, runs, run, tables, figure, trains=True)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT))

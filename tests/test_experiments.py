@@ -27,7 +27,7 @@ class Toy:
 
     def experiment(self):
         return lab.Experiment(
-            "toy", self.settings, {"numbers": [1]}, self.runs, self.run, self.tables, self.draw
+            "toy", self.settings, {"numbers": [1]}, self.runs, self.run, self.tables, self.draw, True
         )
 
     def runs(self, settings):
@@ -158,6 +158,13 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
         with pytest.raises(Cut):
             lab.write(target, {"settings": {}, "values": [3, 4]})
     assert path.read_bytes() == before and not (tmp_path / "new.json").exists()
+
+
+def test_a_device_that_no_run_would_heed_is_refused(tmp_path, capsys):
+    experiment = Toy().experiment()._replace(trains=False)
+    with pytest.raises(SystemExit):
+        lab.main(experiment, ["--device", "cuda", "--out", str(tmp_path)])
+    assert "unrecognized arguments: --device cuda" in capsys.readouterr().err
 
 
 def test_an_unfinished_run_is_shown_and_taken_up_again(tmp_path):
