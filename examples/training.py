@@ -96,7 +96,7 @@ class Run:
         self.steps = len(self.data.train_x) // settings["batch_size"]  # an epoch
         self.opt = self.optimizer()
         self.path = place.folder / "checkpoint.safetensors"
-        self.far = resume(self.path, settings, self.opt, place.device) or {
+        self.far = resume(self.path, settings, self.opt) or {
             "epoch": 0,
             "losses": [],
             "seconds": 0.0,
@@ -184,22 +184,15 @@ class Run:
         nn.save_state(self.path, state)
 
 
-def resume(path: Path, settings: Settings, opt: optim.Optimizer, device: str) -> dict[str, Any] | None:
+def resume(path: Path, settings: Settings, opt: optim.Optimizer) -> dict[str, Any] | None:
     """Puts `opt` where the checkpoint was written, if there is one, and gives what is known of the run."""
     if not path.exists():
         return None
     state = nn.load_state(path)
     if state["settings"] != json.loads(json.dumps(settings)):
         raise ValueError(f"{path} is of a run with other settings: move it away, or choose another --out")
-    opt.load_state_dict(to_device(state["optimizer"], device))
+    opt.load_state_dict(state["optimizer"])
     return state["far"]
-
-
-def to_device(state: Any, device: str) -> Any:
-    """A nested dict with its arrays on `device`."""
-    if isinstance(state, dict):
-        return {k: to_device(v, device) for k, v in state.items()}
-    return mg.to_device(state, device) if hasattr(state, "dtype") else state
 
 
 def last_point(k: int, steps: int) -> int:

@@ -96,7 +96,10 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from `state`; raises ValueError when it is another optimizer's or another model's."""
+        """Continues from `state`, on the device where the parameters are.
+
+        Raises ValueError when the state is another optimizer's or another model's.
+        """
         mine = self.state_dict()
         if state.get("optimizer") != self.name:
             raise ValueError(f"{self.name}: this is the state of {state.get('optimizer')!r}")
@@ -119,11 +122,11 @@ class Optimizer:
                     )
         for key, value in self._state().items():
             if hasattr(value, "dtype"):
-                value[...] = state[key]  # in place: the model's arrays are views of w
+                value[...] = beside(value, state[key])  # in place: the model's arrays are views of w
             else:
                 setattr(self, key, state[key])
         for path, b in mg.tree_buffers(self.model):
-            b.value = state["buffers"][path]
+            b.value = beside(b.value, state["buffers"][path])
 
     def _state(self) -> dict[str, Any]:
         """The live attributes that make up the state; vectors are written in place on loading."""
@@ -168,6 +171,13 @@ class Optimizer:
                 f"{self.name} step {self.count}: the loss is finite, but its gradient is not; parameters "
                 "are as before the step: look for sqrt, log or division at 0"
             )
+
+
+def beside(value: Any, x: Any) -> Any:
+    """`x` on the device of `value`, where both are arrays."""
+    if not hasattr(value, "dtype"):
+        return x
+    return mg.to_device(x, "cpu" if isinstance(value, (np.ndarray, np.generic)) else "cuda")
 
 
 def dot(a: Array, b: Array) -> float:

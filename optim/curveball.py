@@ -26,7 +26,8 @@ MEMORY = 0.9  # of the running means of rho and beta
 class CurveBallInfo(StepInfo):
     """`rho`, `beta` of z ← rho z - beta dz, the `lam` used, and in steps that look at λ (None in others):
 
-    `predicted`, the change of the loss by the damped model, and `ratio`, the actual change divided by it.
+    `predicted`, the change of the loss by the damped model, and `ratio`, the actual change over it: -inf
+    where the loss was not finite any more.
     `scale`: how much of that step was taken; 1 but where `safeguard` shrank it, 0 where it was rejected.
     """
 
@@ -157,27 +158,33 @@ class CurveBall(Optimizer):
                         )
                     minus_beta, rho = model.minimum().tolist()
                     beta = -minus_beta
-        del J, H  # their residuals are not needed any more, and the next pass takes their place
+            del J, H  # their residuals are not needed any more, and the next pass takes their place
 
-        start = w.copy() if self.safeguard else None
-        z *= rho
-        z -= beta * dz
-        w += z
+            trial = self.safeguard or self._looks_at_lam(self.count)
+            start = (w.copy(), z.copy()) if trial else None
+            z *= rho
+            z -= beta * dz
+            w += z
 
-        predicted = ratio = None
-        scale = 1.0
-        if self.safeguard or self._looks_at_lam(self.count):
-            after = self._loss_after(predict, loss, buffers, passes)
-        if self._looks_at_lam(self.count):
-            predicted = model(np.array([-beta, rho]))
-            if predicted and math.isfinite(after):
-                ratio = (after - before) / predicted
-                self.lam = self.lam_rule(lam, ratio)
-        while self.safeguard and scale and not after <= before:  # a NaN is no better than a rise
-            scale = scale / 2 if scale > 0.5**HALVINGS else 0.0
-            z[:] = 0.5 * z if scale else 0.0
-            w[:] = start + z
-            after = self._loss_after(predict, loss, buffers, passes) if scale else before
+            predicted = ratio = None
+            scale = 1.0
+            try:
+                if trial:
+                    after = self._loss_after(predict, loss, buffers, passes)
+                if self._looks_at_lam(self.count):
+                    predicted = model(np.array([-beta, rho]))
+                    if predicted:
+                        ratio = (after - before) / predicted if math.isfinite(after) else -math.inf
+                        self.lam = self.lam_rule(lam, ratio)
+                while self.safeguard and scale and not after <= before:  # a NaN is no better than a rise
+                    scale = scale / 2 if scale > 0.5**HALVINGS else 0.0
+                    z[:] = 0.5 * z if scale else 0.0
+                    w[:] = start[0] + z  # type: ignore[index]
+                    after = self._loss_after(predict, loss, buffers, passes) if scale else before
+            except BaseException:
+                w[:], z[:] = start  # type: ignore[misc]
+                self.lam = lam
+                raise
         if self.rho is None and self._needs_model(self.count) and self.count:  # at 0 there is no z, so no rho
             old = MEMORY if self.count > 1 else 0.0
             self.mean_rho = old * self.mean_rho + (1 - old) * rho

@@ -476,6 +476,40 @@ def test_safeguard_evaluations_see_the_same_mask_and_leave_no_trace():
         np.testing.assert_array_equal(a.value, b.value)
 
 
+@pytest.mark.parametrize("safeguard", [False, True])
+def test_a_trial_that_is_interrupted_leaves_all_as_it_was(safeguard):
+    model, x, loss = network_with_state()
+    opt = optim.CurveBall(model, safeguard=safeguard)
+    for _ in range(5):
+        opt.step(lambda m: m(x, train=True), loss)
+    before, calls = opt.state_dict(), []
+
+    def predict(m):
+        calls.append(m)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return m(x, train=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        opt.step(predict, loss)
+    after = opt.state_dict()
+    for part in (before, before["buffers"]):
+        for key, value in part.items():
+            if key != "buffers":
+                np.testing.assert_array_equal((after if part is before else after["buffers"])[key], value)
+
+
+def test_a_step_beyond_all_numbers_raises_lambda():
+    opt = optim.CurveBall({"w": np.array([3.0])}, lam=1.0)
+    start = opt.w.copy()
+
+    def predict(m):
+        return m["w"] if (mg.stop_gradient(m["w"]) == start).all() else m["w"] * np.inf
+
+    info = opt.step(predict, lambda y: (y**2).sum())
+    assert info.ratio == -np.inf and opt.lam > 1.0
+
+
 def test_curvature_beyond_all_numbers_stops_the_step():
     opt = optim.CurveBall({"w": np.zeros(1)}, lam=0.0)
     with np.errstate(over="ignore"), pytest.raises(FloatingPointError, match="curvature along it is not"):
