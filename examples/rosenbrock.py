@@ -33,9 +33,9 @@ FULL: Settings = {
     "tuning_runs": 20,
     "tuning_seed": 1,
     "grids": {  # of learning rates, the likely ones first: the others are left once they are slower
-        "SGD": [1e-3, 5e-4, 2e-3, 2e-4, 1e-4],
-        "Nesterov": [1e-3, 5e-4, 2e-3, 2e-4, 1e-4],
-        "RMSProp": [1e-3, 5e-4, 2e-3, 5e-3],
+        "SGD": [1e-3, 5e-4, 2e-3, 2e-4, 5e-3, 1e-4],
+        "Nesterov": [1e-3, 5e-4, 2e-3, 2e-4, 5e-3, 1e-4],
+        "RMSProp": [1e-3, 5e-4, 2e-3, 5e-3, 1e-2, 2e-4],
         "Adam": [0.1, 0.05, 0.2, 0.02, 0.5, 1.0, 0.01],
     },
     "solvers": SOLVERS,
