@@ -16,7 +16,7 @@ from typing import Any
 
 from data import Dataset
 from lab import Experiment, Place, Results, Settings, main
-from training import Classification, draw, failures, solver_runs, table, train
+from training import Classification, draw, failures, solver_runs, steady, table, train
 
 import minigrad as mg
 from minigrad import nn
@@ -86,7 +86,7 @@ def run(settings: Settings, place: Place) -> dict[str, Any]:
 
 
 def tables(results: Results) -> dict[str, str]:
-    return {"solvers": table(results, TASK), "failures": failures(results)}
+    return {"solvers": table(steady(results), TASK), "failures": failures(results)}
 
 
 def figure(results: Results) -> Any:

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from lab import Experiment, Place, Results, Settings, main
-from training import Classification, canvas, failures, legend, panels, solver_runs, table, train
+from training import Classification, canvas, failures, legend, panels, solver_runs, steady, table, train
 
 SETTINGS: Settings = {
     "data": "cifar10",
@@ -64,7 +64,7 @@ def of(model: str, results: Results) -> Results:
 
 
 def tables(results: Results) -> dict[str, str]:
-    found = {model: table(of(model, results), TASK) for model in SETTINGS["networks"]}
+    found = {model: table(of(model, steady(results)), TASK) for model in SETTINGS["networks"]}
     return found | {"failures": failures(results)}
 
 
@@ -74,7 +74,7 @@ def draw(results: Results) -> Any:
     title = " (above) and ".join(models) + f" (below) on {data}"
     figure, axes = canvas(title, rows=len(models))
     for row, model in zip(axes, models, strict=True):
-        panels(row, of(model, results))
+        panels(row, of(model, steady(results)))
     legend(axes)
     return figure
 

@@ -22,6 +22,7 @@ from training import (
     over_seeds,
     panels,
     solver_runs,
+    steady,
     table,
     train,
 )
@@ -83,6 +84,7 @@ def run(settings: Settings, place: Place) -> dict[str, Any]:
 
 
 def tables(results: Results) -> dict[str, str]:
+    results = steady(results)
     shown = untuned_and_best(results)
     return {"comparison": comparison(shown), "all": table(results, TASK), "failures": failures(results)}
 
@@ -154,6 +156,7 @@ def at_seconds(run: dict[str, Any], column: str, seconds: float) -> float:
 
 
 def draw(results: Results) -> Any:
+    results = steady(results)
     shown = untuned_and_best(results)
     data = next(iter(results.values()))["settings"]["data"]
     figure, axes = canvas(

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from lab import Experiment, Place, Results, Settings, main
-from training import Classification, draw, failures, solver_runs, table, train
+from training import Classification, draw, failures, solver_runs, steady, table, train
 
 SETTINGS: Settings = {
     "data": "cifar10",
@@ -45,7 +45,7 @@ def run(settings: Settings, place: Place) -> dict[str, Any]:
 
 
 def tables(results: Results) -> dict[str, str]:
-    return {"solvers": table(results, TASK), "failures": failures(results)}
+    return {"solvers": table(steady(results), TASK), "failures": failures(results)}
 
 
 def figure(results: Results) -> Any:

@@ -267,6 +267,38 @@ def by_solver(results: Results) -> dict[str, list[dict[str, Any]]]:
     return groups
 
 
+def steady(results: Results) -> Results:
+    """The results with seconds as if each step had taken the median time of its kind's steps.
+
+    Of one kind are the steps of a network by an optimizer with the same options but for learning rate and λ.
+    Runs on a machine that does other work as well are held up, by chance; the median over all stretches
+    between two points of their curves is what a step takes by itself. The raw seconds stay in the JSON file.
+    """
+    times: dict[str, list[float]] = {}
+    for run in results.values():
+        if "seconds" in run["curve"]:
+            steps, seconds = ([0, *run["curve"][k]] for k in ("step", "seconds"))
+            times.setdefault(kind(run), []).extend(np.diff(seconds) / np.diff(steps))
+    out = {}
+    for name, run in results.items():
+        if kind(run) in times:
+            each = float(np.median(times[kind(run)]))
+            curve, tests = (
+                part | {"seconds": [each * k for k in part.get("step", [])]}
+                for part in (run["curve"], run["tests"])
+            )
+            run = run | {"seconds": each * run["steps"], "curve": curve, "tests": tests}
+        out[name] = run
+    return out
+
+
+def kind(run: dict[str, Any]) -> str:
+    """What a step's work depends on."""
+    own = run["settings"]
+    options = {k: v for k, v in own["options"].items() if k not in ("lr", "lam")}
+    return json.dumps([own.get("model"), own["optimizer"], options], sort_keys=True)
+
+
 def table(results: Results, task: Classification) -> str:
     """A row a solver: mean ± standard deviation over its seeds, after the epochs that it has done."""
     head = ["solver", "epochs", "loss, last epoch", "loss, training images", "loss, test images"]
@@ -310,7 +342,7 @@ def failures(results: Results) -> str:
 def draw(results: Results, title: str) -> Any:
     """A figure of three panels: the training loss against epochs, seconds and passes, a line a solver."""
     figure, axes = canvas(title)
-    panels(axes[0], results)
+    panels(axes[0], steady(results))
     legend(axes)
     return figure
 

@@ -355,3 +355,28 @@ def test_schedules_come_from_data():
     assert [momentum(t) for t in (0, 250, 5000)] == [0.5, 0.75, 0.9]
     with pytest.raises(KeyError):
         training.schedule({"cosine": 1.0}, 10)
+
+
+def test_seconds_that_a_busy_machine_added_are_not_shown():
+    def run(solver, lr, ms):
+        steps = [10, 20, 30]
+        seconds = np.cumsum([10 * m / 1000 for m in ms]).tolist()
+        return {
+            "settings": {"solver": solver, "model": "mlp", "optimizer": solver, "options": {"lr": lr}},
+            "steps": 30,
+            "seconds": seconds[-1],
+            "curve": {"step": steps, "seconds": seconds},
+            "tests": {"step": [30], "seconds": seconds[-1:]},
+        }
+
+    results = {
+        "a": run("sgd", 0.1, [2, 2, 50]),
+        "b": run("sgd", 0.2, [2, 2, 2]),
+        "c": run("adam", 0.1, [4, 3, 9]),
+        "d": run("lbfgs", 0.1, []) | {"curve": {}, "tests": {}, "failed": "at once"},
+    }
+    shown = training.steady(results)
+    assert [shown[k]["seconds"] for k in "abc"] == pytest.approx([0.06, 0.06, 0.12])
+    assert shown["a"]["curve"]["seconds"] == pytest.approx([0.02, 0.04, 0.06])
+    assert shown["c"]["tests"]["seconds"] == pytest.approx([0.12])
+    assert shown["d"] == results["d"] and results["a"]["seconds"] == pytest.approx(0.54)
