@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from data import Dataset, batches, epoch_rng, eval_batches, load, prefetch
-from lab import COLOURS, Place, Results, Settings, markdown, spread
+from lab import COLOURS, Place, Results, Settings, markdown, rounded, spread
 from train import on_device
 
 import minigrad as mg
@@ -221,11 +221,7 @@ def schedule(value: Any, steps: int) -> Any:
 
 def append(columns: dict[str, list], row: dict[str, Any]) -> None:
     for name, value in row.items():
-        columns.setdefault(name, []).append(rounded(value) if isinstance(value, float) else value)
-
-
-def rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+        columns.setdefault(name, []).append(rounded(value))
 
 
 # ----- Images and networks -----

@@ -1,6 +1,8 @@
 """The experiments: what they share, and the small ones themselves, with the numbers that they must show."""
 
+import importlib
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -416,3 +418,26 @@ def test_the_methods_beside_it_minimise_too():
         < max(found["heavy ball"])
         < min(found["steepest descent"])
     )
+
+
+# ----- The page -----
+
+PAGE = Path(__file__).parent.parent / "docs" / "experiments.md"
+KEPT = PAGE.with_suffix("")
+
+
+def test_the_page_shows_what_is_kept():
+    page = PAGE.read_text()
+    assert lab.fill(page, KEPT) == page
+    shown = set(re.findall(r"<!-- (\w+): ", page))
+    assert shown == {path.stem for path in KEPT.glob("*.json")}
+    assert all(f"experiments/{name}.png)" in page for name in shown)
+
+
+@pytest.mark.parametrize("kept", sorted(KEPT.glob("*.json")), ids=lambda path: path.stem)
+def test_what_is_kept_was_made_with_the_settings_of_its_script(kept):
+    experiment = importlib.import_module(kept.stem).EXPERIMENT
+    data = json.loads(kept.read_text())
+    wanted = json.loads(json.dumps(experiment.runs(experiment.settings)))
+    assert data["settings"] == json.loads(json.dumps(experiment.settings))
+    assert data["runs"] and all(run["settings"] == wanted[name] for name, run in data["runs"].items())
