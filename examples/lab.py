@@ -30,8 +30,6 @@ COLOURS = {
     "CurveBall fixed λ": "tab:pink",
     "CurveBall reuse 5": "tab:olive",
     "CurveBall safeguard": "tab:purple",
-    "CurveBall reuse 5, safeguard": "darkkhaki",
-    "CurveBall λ 10": "navy",
     "SGD": "tab:orange",
     "Nesterov": "tab:brown",
     "Adam": "tab:green",

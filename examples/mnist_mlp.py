@@ -38,11 +38,6 @@ SETTINGS: Settings = {
         "CurveBall fixed λ": {"optimizer": "curveball", "options": {"lam": 1.0, "adapt_lam": False}},
         "CurveBall zg": {"optimizer": "curveball", "options": {"lam": 1.0, "directions": "zg"}},
         "CurveBall reuse 5": {"optimizer": "curveball", "options": {"lam": 1.0, "reuse": 5}},
-        "CurveBall λ 10": {"optimizer": "curveball", "options": {"lam": 10.0}},
-        "CurveBall reuse 5, safeguard": {
-            "optimizer": "curveball",
-            "options": {"lam": 1.0, "reuse": 5, "safeguard": True},
-        },
         "CurveBall safeguard": {"optimizer": "curveball", "options": {"lam": 1.0, "safeguard": True}},
     },
     "grids": {  # every learning rate with every seed

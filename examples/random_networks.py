@@ -17,13 +17,13 @@ from minigrad.nn.init import as_rng
 
 SETTINGS: Settings = {
     "data": "cifar10",
-    "images": 4800,  # 75 steps an epoch
+    "images": 3200,  # 50 steps an epoch
     "test_images": 1000,
     "batch_size": 64,
     "epochs": 2,
-    "networks": 32,
+    "networks": 30,
     "generator_seed": 0,
-    "mflop": 2.0,  # at most, of a forward pass of one image
+    "mflop": 1.0,  # at most, of a forward pass of one image
     # λ and learning rates by whether there is batch norm, as for the basic network of the paper.
     "with": {"lam": 1.0, "lr": 0.1},
     "without": {"lam": 10.0, "lr": 0.01},
